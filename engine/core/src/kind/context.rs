@@ -1,0 +1,111 @@
+//! What a kind is given beside its arguments.
+
+use std::{collections::BTreeMap, fmt, io, sync::Arc};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::units::Time;
+
+/// The surroundings of one call of a kind.
+#[derive(Clone)]
+pub struct Cx {
+    /// The run's id: 12 of `[a-z0-9]`.
+    pub run: Arc<str>,
+    /// The step's address.
+    pub step: Arc<str>,
+    /// The attempt, from 1.
+    pub attempt: u32,
+    /// How child processes start.
+    pub children: Arc<Children>,
+    /// The driver's side.
+    pub host: Arc<dyn Host>,
+}
+
+/// How child processes start: recorded when the run begins and used again on resume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Children {
+    /// `PATH`, `HOME`, `USER`, `LANG`, `TZ`, and nothing else.
+    pub env: BTreeMap<String, String>,
+    /// The working folder of the run.
+    pub cwd: Utf8PathBuf,
+    /// The umask of the run.
+    pub umask: u32,
+}
+
+/// Which stream of a process a piece of output came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// How far a long action has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// How much is done.
+    pub done: u64,
+    /// How much there is, if that is known.
+    pub total: Option<u64>,
+    /// `bytes`, `pages`, `rows`, `files`; empty for a bare count.
+    pub unit: String,
+}
+
+/// The SHA-256 of a content, as 64 hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Digest(pub String);
+
+impl Digest {
+    /// Returns the digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Digest {
+        use sha2::{Digest as _, Sha256};
+        let mut hasher = Sha256::new();
+        hasher.update(bytes);
+        Digest(hex(&hasher.finalize()))
+    }
+}
+
+/// Returns `bytes` as lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a string can't fail");
+            text
+        })
+}
+
+/// What the driver does for a kind: the only way out of one besides its result.
+pub trait Host: Send + Sync {
+    /// Takes a piece of a process's output; never blocks for long, never fails.
+    fn output(&self, stream: Stream, bytes: &[u8]);
+
+    /// Says how far a long action has come.
+    fn progress(&self, progress: Progress);
+
+    /// Returns the time.
+    fn now(&self) -> Time;
+
+    /// Returns whether the step is to end at once (its timeout, or the run is being stopped): ask it often.
+    fn cancelled(&self) -> bool;
+
+    /// Copies the file at `path` into the run's folder, synced, and returns its digest.
+    fn keep(&self, path: &Utf8Path) -> io::Result<Digest>;
+
+    /// Returns where a kept content lies.
+    fn kept(&self, digest: &Digest) -> Utf8PathBuf;
+}
+
+impl fmt::Debug for Cx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cx")
+            .field("run", &self.run)
+            .field("step", &self.step)
+            .field("attempt", &self.attempt)
+            .finish()
+    }
+}

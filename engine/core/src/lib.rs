@@ -1,0 +1,7 @@
+//! The language, the plan and the machine of Runwright.
+//!
+//! Nothing here does IO of its own: no clock, environment, file, process or random number. Drivers feed it.
+
+pub mod kind;
+pub mod units;
+pub mod value;

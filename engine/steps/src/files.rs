@@ -1,0 +1,5 @@
+//! Steps on what lies on a file system.
+
+use runwright_core::kind::Kind;
+
+pub(crate) const KINDS: &[Kind] = &[];

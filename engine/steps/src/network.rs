@@ -1,0 +1,5 @@
+//! Steps on name resolution, connections, listeners.
+
+use runwright_core::kind::Kind;
+
+pub(crate) const KINDS: &[Kind] = &[];

@@ -1,0 +1,5 @@
+//! Steps on programs and scripts.
+
+use runwright_core::kind::Kind;
+
+pub(crate) const KINDS: &[Kind] = &[];

@@ -1,0 +1,5 @@
+//! Steps on the machine itself.
+
+use runwright_core::kind::Kind;
+
+pub(crate) const KINDS: &[Kind] = &[];
