@@ -2,6 +2,16 @@
 //!
 //! Nothing here does IO of its own: no clock, environment, file, process or random number. Drivers feed it.
 
+pub mod diagnostic;
+pub mod event;
+pub mod expression;
 pub mod kind;
+pub mod language;
+pub mod machine;
+pub mod plan;
+pub mod port;
+pub mod schema;
+pub mod summary;
 pub mod units;
 pub mod value;
+pub mod yaml;

@@ -1,0 +1,459 @@
+//! The loop that feeds the machine: takes commands up, does them in the world, writes down what happened.
+//!
+//! Events are applied at once and written in order, at the latest before the next command that reaches the world. What
+//! changes something, asks somebody or ends the run is preceded by a synced commit; all else rides along.
+
+mod clock;
+mod host;
+mod project;
+mod secrets;
+mod work;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use runwright_core::{
+    event::{Begun, Body, Event, Goal, StepKey},
+    kind::{Action, BoxFuture, Effect, Kind, Undoes},
+    machine::{Answer, Command, CommandId, Job, Mode, NotDue, State},
+    plan::{self, NodeId, Plan},
+    port::{Asked, Asker, Reporter, Told},
+    summary::Summary,
+};
+use tokio::sync::mpsc;
+
+pub use self::{clock::Clock, secrets::Vault};
+use self::{host::StepHost, project::Projector, work::Done};
+use crate::journal::{Journal, JournalError, NewEvent, RunWriter, Sync};
+
+/// The kinds by name.
+pub type Kinds = Arc<HashMap<&'static str, Kind>>;
+
+/// The reporter, shared with whoever asks questions.
+pub type SharedReporter = Arc<Mutex<Box<dyn Reporter>>>;
+
+/// What a run needs beside its plan.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The kinds.
+    pub kinds: Kinds,
+    /// Who is told.
+    pub reporter: SharedReporter,
+    /// Who asks people.
+    pub asker: Arc<dyn Asker>,
+    /// What the secrets are.
+    pub vault: Arc<Vault>,
+    /// What time it is.
+    pub clock: Arc<Clock>,
+}
+
+/// A wish from outside that the run stops.
+#[derive(Clone, Debug)]
+pub struct Interrupt {
+    /// `SIGTERM`, `Ctrl-C`.
+    pub by: String,
+}
+
+/// Why a run can't go on; what happened up to here is in the journal.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The journal can't be written: nothing further starts.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// An event of the journal is of a kind that this engine does not know.
+    #[error("the run `{run}` has an event `{kind}` that this engine can't read; use the engine that wrote it")]
+    Unreadable {
+        /// The run.
+        run: String,
+        /// The event's kind.
+        kind: String,
+    },
+    /// The machine and the driver disagree: a mistake in the engine.
+    #[error(transparent)]
+    NotDue(#[from] NotDue),
+}
+
+/// A run in this process, which holds its lock.
+pub struct Run {
+    plan: Arc<Plan>,
+    state: State,
+    writer: RunWriter,
+    around: Surroundings,
+    projector: Projector,
+    begun: Arc<Begun>,
+    seq: u64,
+    pending: Vec<Written>,
+    ready: VecDeque<(CommandId, Answer)>,
+    waiting: Vec<Waiting>,
+    acting: HashMap<CommandId, Opened>,
+    hosts: HashMap<CommandId, Arc<StepHost>>,
+    stopping: bool,
+}
+
+/// An event that is applied and not yet in the journal.
+struct Written {
+    at: i64,
+    kind: &'static str,
+    step: StepKey,
+    data: String,
+}
+
+/// Something to do in the world, once everything before it is written down.
+struct Waiting {
+    id: CommandId,
+    what: What,
+    sync: Sync,
+}
+
+enum What {
+    Require(Vec<plan::Requirement>),
+    Probe(runwright_core::machine::Task),
+    Look(runwright_core::machine::Task),
+    Keep(runwright_core::machine::Task, runwright_core::value::Value),
+    Perform,
+    UndoLook(runwright_core::kind::UndoRecord, Option<runwright_core::units::Span>),
+    UndoPerform,
+    Ask(Box<runwright_core::event::Question>),
+    Sleep(runwright_core::units::Time),
+}
+
+/// A step or an undo between its intention and its act.
+enum Opened {
+    Step(Arc<dyn Action>, runwright_core::machine::Task, Option<runwright_core::value::Value>),
+    Undo(Arc<dyn Undoes>, Option<runwright_core::units::Span>),
+    Terminal(String),
+}
+
+impl Run {
+    /// Begins a run: its first event is written down, synced where the plan changes anything.
+    ///
+    /// # Errors
+    ///
+    /// When the journal refuses it.
+    pub fn begin(journal: &Journal, plan: Arc<Plan>, begun: Begun, around: Surroundings) -> Result<Run, RunError> {
+        let writer = journal.begin(&begun.run)?;
+        let sync = if plan.effect() > Effect::Read { Sync::Yes } else { Sync::No };
+        for scope in &plan.scopes {
+            writer.folder().keep_text(&scope.text, sync).map_err(JournalError::from)?;
+        }
+        if sync == Sync::Yes {
+            writer.folder().sync_texts().map_err(JournalError::from)?;
+        }
+        let mut run = Run::new(plan, State::new(), writer, around, begun.clone());
+        run.write(Event { at: run.around.clock.now(), step: "".into(), body: Body::Begun(Box::new(begun)) })?;
+        Ok(run)
+    }
+
+    /// Begins a run that undoes what the run in `state` has left.
+    ///
+    /// # Errors
+    ///
+    /// When the journal refuses it.
+    pub fn begin_undoing(
+        journal: &Journal,
+        plan: Arc<Plan>,
+        state: State,
+        begun: Begun,
+        around: Surroundings,
+    ) -> Result<Run, RunError> {
+        let writer = journal.begin(&begun.run)?;
+        for scope in &plan.scopes {
+            writer.folder().keep_text(&scope.text, Sync::Yes).map_err(JournalError::from)?;
+        }
+        writer.folder().sync_texts().map_err(JournalError::from)?;
+        let mut run = Run::new(plan, state.take_over(), writer, around, begun.clone());
+        run.write(Event { at: run.around.clock.now(), step: "".into(), body: Body::Begun(Box::new(begun)) })?;
+        Ok(run)
+    }
+
+    /// Takes up a run that has stopped or whose process is gone.
+    ///
+    /// # Errors
+    ///
+    /// When another process holds it, or its events can't be read.
+    pub fn resume(
+        journal: &Journal,
+        plan: Arc<Plan>,
+        run: &str,
+        by: &str,
+        goal: Goal,
+        around: Surroundings,
+    ) -> Result<Run, RunError> {
+        let writer = journal.reopen(run)?;
+        let (state, events) = replay(journal, &plan, run)?;
+        let begun = state.begun().map(|begun| (**begun).clone()).ok_or_else(|| RunError::Unreadable {
+            run: run.to_owned(),
+            kind: "begun".to_owned(),
+        })?;
+        around.clock.not_before(state.now());
+        let mut run = Run::new(plan, state, writer, around, begun);
+        run.seq = events;
+        run.write(Event {
+            at: run.around.clock.now(),
+            step: "".into(),
+            body: Body::Resumed { by: by.to_owned(), goal },
+        })?;
+        Ok(run)
+    }
+
+    fn new(plan: Arc<Plan>, state: State, writer: RunWriter, around: Surroundings, begun: Begun) -> Run {
+        Run {
+            plan,
+            state,
+            writer,
+            around,
+            projector: Projector::default(),
+            begun: Arc::new(begun),
+            seq: 0,
+            pending: Vec::new(),
+            ready: VecDeque::new(),
+            waiting: Vec::new(),
+            acting: HashMap::new(),
+            hosts: HashMap::new(),
+            stopping: false,
+        }
+    }
+
+    /// Works until the run has ended or stopped; returns what became of it.
+    ///
+    /// # Errors
+    ///
+    /// When the journal can't be written: nothing further starts, and the run can be taken up again.
+    pub async fn drive(mut self, mut interrupts: mpsc::UnboundedReceiver<Interrupt>) -> Result<Summary, RunError> {
+        let mut tasks: FuturesUnordered<BoxFuture<'static, (CommandId, Done)>> = FuturesUnordered::new();
+        let mut listening = true;
+        loop {
+            while let Some((id, answer)) = self.ready.pop_front() {
+                self.answer(id, answer)?;
+            }
+            if matches!(self.state.mode(), Mode::Ended | Mode::Stopped) {
+                return self.finish();
+            }
+            let sync = match self.waiting.iter().any(|waiting| waiting.sync == Sync::Yes) {
+                true => Sync::Yes,
+                false => Sync::No,
+            };
+            self.flush(sync)?;
+            for waiting in std::mem::take(&mut self.waiting) {
+                let task = self.launch(waiting);
+                tasks.push(task);
+            }
+            if !self.ready.is_empty() {
+                continue;
+            }
+            tokio::select! {
+                biased;
+                interrupt = interrupts.recv(), if listening => match interrupt {
+                    Some(interrupt) => self.stop(&interrupt)?,
+                    None => listening = false,
+                },
+                Some((id, done)) = tasks.next() => self.done(id, done)?,
+                else => return self.finish(),
+            }
+        }
+    }
+
+    /// Takes in an answer.
+    fn answer(&mut self, id: CommandId, answer: Answer) -> Result<(), RunError> {
+        let starts = match &answer {
+            Answer::Started { .. } => Some(What::Perform),
+            Answer::Undoing => Some(What::UndoPerform),
+            _ => None,
+        };
+        let at = self.around.clock.now();
+        let body = match self.state.event(&self.plan, &id, at, answer) {
+            Ok(body) => body,
+            // Questions and waits are withdrawn when the run stops; their answers come to nothing.
+            Err(_) if self.stopping => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        self.write(Event { at, step: id.step.clone(), body })?;
+        if let Some(what) = starts {
+            let sync = match self.acting.get(&id) {
+                Some(Opened::Step(_, task, _)) if task.effect == Effect::Read => Sync::No,
+                _ => Sync::Yes,
+            };
+            self.waiting.push(Waiting { id, what, sync });
+        }
+        Ok(())
+    }
+
+    /// Applies an event, tells people, and takes up what it made due.
+    fn write(&mut self, event: Event) -> Result<(), RunError> {
+        self.state.apply(&self.plan, &event);
+        self.seq += 1;
+        self.projector.note(&self.plan, &self.state, &self.begun, &event, self.seq);
+        self.pending.push(Written {
+            at: event.at.milliseconds,
+            kind: event.body.kind(),
+            step: event.step.clone(),
+            data: event.body.data().to_string(),
+        });
+        self.tell(&event);
+        for command in self.state.decide() {
+            self.accept(command)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&self, event: &Event) {
+        let told = told(&self.plan, &self.state, event, self.seq);
+        self.around.reporter.lock().unwrap_or_else(PoisonError::into_inner).tell(&told);
+    }
+
+    /// Takes up a command: what needs nothing of the world is answered at once.
+    fn accept(&mut self, command: Command) -> Result<(), RunError> {
+        let Command { id, job } = command;
+        let (what, sync) = match job {
+            Job::Record(_) => {
+                self.ready.push_back((id, Answer::Recorded));
+                return Ok(());
+            }
+            Job::Perform { task, before, registered } => match before {
+                Some(before) if !registered => (What::Keep(task, before), Sync::No),
+                before => {
+                    self.open(id, task, before);
+                    return Ok(());
+                }
+            },
+            Job::Notify { to, message } => {
+                self.open_notice(id, &to, message);
+                return Ok(());
+            }
+            Job::Require(requires) => (What::Require(requires), Sync::No),
+            Job::Probe(task) => (What::Probe(task), Sync::No),
+            Job::Look(task) => (What::Look(task), Sync::No),
+            Job::Ask(question) => (What::Ask(question), Sync::Yes),
+            Job::Undo { record, timeout } => (What::UndoLook(record, timeout), Sync::No),
+            Job::Sleep(until) => (What::Sleep(until), Sync::No),
+        };
+        self.waiting.push(Waiting { id, what, sync });
+        Ok(())
+    }
+
+    /// Writes everything that has happened into the journal.
+    fn flush(&mut self, sync: Sync) -> Result<(), RunError> {
+        if self.pending.is_empty() && sync == Sync::No {
+            return Ok(());
+        }
+        let events: Vec<NewEvent<'_>> = self
+            .pending
+            .iter()
+            .map(|written| NewEvent {
+                at: written.at,
+                kind: written.kind,
+                step: Some(&*written.step).filter(|step| !step.is_empty()),
+                data: &written.data,
+            })
+            .collect();
+        let rows = self.projector.rows();
+        self.writer.append(&events, &rows, sync)?;
+        self.pending.clear();
+        Ok(())
+    }
+
+    fn stop(&mut self, interrupt: &Interrupt) -> Result<(), RunError> {
+        if self.stopping {
+            return Ok(());
+        }
+        self.stopping = true;
+        let at = self.around.clock.now();
+        self.write(Event { at, step: "".into(), body: Body::Stopping { by: interrupt.by.clone() } })?;
+        for host in self.hosts.values() {
+            host.cancel();
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Summary, RunError> {
+        self.flush(Sync::Yes)?;
+        let head = self.writer.head().map(|head| head.to_string()).unwrap_or_default();
+        let summary = Summary::of(&self.state, &head);
+        self.around.reporter.lock().unwrap_or_else(PoisonError::into_inner).end(&summary);
+        Ok(summary)
+    }
+
+    fn asked(&self, id: &CommandId, question: &runwright_core::event::Question) -> Asked {
+        let inputs = match self.state.node_of(&id.step).map(|node| &self.plan.node(node).body) {
+            Some(plan::Body::Ask(inputs)) => inputs.clone(),
+            _ => Vec::new(),
+        };
+        Asked {
+            run: self.writer.run().to_owned(),
+            step: id.step.to_string(),
+            title: self.state.title_of(&self.plan, &id.step),
+            question: question.clone(),
+            inputs,
+        }
+    }
+}
+
+/// Returns an event with what only plan and state know.
+pub fn told<'e>(plan: &Plan, state: &State, event: &'e Event, seq: u64) -> Told<'e> {
+    Told {
+        event,
+        seq,
+        title: state.title_of(plan, &event.step),
+        depth: state.depth_of(&event.step),
+        kind: state.node_of(&event.step).map(|node| kind_word(plan, node)),
+        state: state.step_state(&event.step),
+    }
+}
+
+/// Returns the word for what a step does.
+pub fn kind_word(plan: &Plan, node: NodeId) -> &'static str {
+    match &plan.node(node).body {
+        plan::Body::Work(work) => work.kind.name,
+        plan::Body::Group(_) => "group",
+        plan::Body::Parallel { .. } => "parallel",
+        plan::Body::Foreach { .. } => "foreach",
+        plan::Body::Choose(_) => "choose",
+        plan::Body::Call { .. } => "call",
+        plan::Body::Ask(_) => "ask",
+        plan::Body::Manual(_) => "manual",
+        plan::Body::Finding { .. } => "finding",
+        plan::Body::Wait(_) => "wait",
+        plan::Body::Notify { .. } => "notify",
+        plan::Body::Set(_) => "set",
+        plan::Body::Checkpoint => "checkpoint",
+    }
+}
+
+/// Returns the state of a run after all events that the journal has of it, and how many they are.
+///
+/// # Errors
+///
+/// When the journal can't be read, or holds an event that this engine does not know.
+pub fn replay(journal: &Journal, plan: &Plan, run: &str) -> Result<(State, u64), RunError> {
+    let mut state = State::new();
+    let mut count = 0;
+    for event in events(journal, run)? {
+        state.apply(plan, &event);
+        count += 1;
+    }
+    Ok((state, count))
+}
+
+/// Returns every event of a run.
+///
+/// # Errors
+///
+/// When the journal can't be read, or holds an event that this engine does not know.
+pub fn events(journal: &Journal, run: &str) -> Result<Vec<Event>, RunError> {
+    journal
+        .events(run)
+        .map(|stored| {
+            let stored = stored?;
+            let unreadable = || RunError::Unreadable { run: run.to_owned(), kind: stored.kind.clone() };
+            let data = serde_json::from_str(&stored.data).map_err(|_| unreadable())?;
+            Ok(Event {
+                at: runwright_core::units::Time::from_milliseconds(stored.at),
+                step: stored.step.as_deref().unwrap_or_default().into(),
+                body: Body::from_stored(&stored.kind, &data).map_err(|_| unreadable())?,
+            })
+        })
+        .collect()
+}
