@@ -2,6 +2,7 @@
 //!
 //! Nothing here does IO of its own: no clock, environment, file, process or random number. Drivers feed it.
 
+pub mod expression;
 pub mod kind;
 pub mod units;
 pub mod value;
