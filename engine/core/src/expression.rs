@@ -20,6 +20,7 @@
 //! Everything here is pure and bounded: no clock, no environment, no loops, and a limit on how much one evaluation does.
 
 mod bounds;
+mod calls;
 mod document;
 mod evaluate;
 mod filters;

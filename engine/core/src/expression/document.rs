@@ -263,7 +263,11 @@ mod tests {
     #[test]
     fn nothing_unresolved_passes() {
         for (template, message, place) in [
-            ("a {{ nam }}", "render the document: undefined value", "nam"),
+            (
+                "a {{ nam }}",
+                "render the document: `nam` is undefined",
+                "nam",
+            ),
             (
                 "a {{ found.rows }}",
                 "step `found` was skipped",
@@ -281,10 +285,14 @@ mod tests {
             ),
             (
                 "a {% for %}",
-                "render the document: unexpected end of block, expected identifier",
+                "render the document: unexpected end of block, expected in",
                 "%}",
             ),
-            ("a {% include 'b' %}", "", ""),
+            (
+                "a {% include 'b' %}",
+                "render the document: tried to include non-existing template 'b'",
+                "include",
+            ),
             (
                 "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
                 "render the document: it does too much",
@@ -292,9 +300,6 @@ mod tests {
             ),
         ] {
             let error = render_document(template, &values()).expect_err(template);
-            if message.is_empty() {
-                continue;
-            }
             assert!(
                 error.message.starts_with(message),
                 "{template}: {}",

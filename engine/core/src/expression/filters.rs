@@ -7,7 +7,7 @@ mod texts;
 use super::{
     bounds::Fuel,
     problem::{Problem, shown},
-    signature::{Argument, Example, example, named, optional, required},
+    signature::{Argument, Example, Signature, example, named, optional, required},
 };
 use crate::value::{Fields, Value};
 
@@ -355,6 +355,13 @@ pub static FILTERS: &[Filter] = &[
         texts::ident,
     ),
 ];
+
+impl Filter {
+    /// Returns how it is written: its name with its arguments.
+    pub fn signature(&self) -> String {
+        format!("{}{}", self.name, Signature(self.arguments))
+    }
+}
 
 impl<'a> Given<'a> {
     pub(super) fn text(&self) -> Result<&'a str, Problem> {

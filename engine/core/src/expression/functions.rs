@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     problem::{Problem, shown},
-    signature::{Argument, Example, example, required},
+    signature::{Argument, Example, Signature, example, required},
 };
 use crate::{
     units::{Bytes, Span, Time},
@@ -52,6 +52,13 @@ pub static FUNCTIONS: &[Function] = &[
         make: bytes,
     },
 ];
+
+impl Function {
+    /// Returns how it is written: its name with its arguments.
+    pub fn signature(&self) -> String {
+        format!("{}{}", self.name, Signature(self.arguments))
+    }
+}
 
 /// Applies `function` to `value`.
 pub(super) fn call(function: &Function, value: &Value) -> Result<Value, Problem> {

@@ -6,7 +6,7 @@ use super::{
     bounds::Fuel,
     operators::{Operator, answer, contains},
     problem::{Problem, shown},
-    signature::{Argument, Example, example, required},
+    signature::{Argument, Example, Signature, example, required},
 };
 use crate::value::Value;
 
@@ -235,6 +235,13 @@ pub static TESTS: &[Test] = &[
         example(r#"[1, 2] | select(">=", 2)"#, "[2]"),
     ),
 ];
+
+impl Test {
+    /// Returns how it is written: its name with its arguments.
+    pub fn signature(&self) -> String {
+        format!("{}{}", self.name, Signature(self.arguments))
+    }
+}
 
 /// Answers `test` for `value`; its argument and, if it is written out, its regular expression are ready.
 pub(super) fn holds(

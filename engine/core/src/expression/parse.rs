@@ -9,22 +9,19 @@ use minijinja::machinery::{
 
 use super::{
     SyntaxError,
-    filters::{FILTERS, Filter, How as FilterHow},
-    functions::{self, FUNCTIONS},
-    is::{How as TestHow, TESTS, Test},
+    calls::{ByName, Positional, filter_call, find_filter, find_function, find_test, test_call},
+    filters::{FILTERS, How as FilterHow},
+    functions,
+    is::How as TestHow,
     operators::Operator,
     signature::fill,
-    suggest::closest,
     tokens,
-    tree::{FilterCall, If, Inner, Node, Operation, Slice, TestCall},
+    tree::{If, Node, Operation, Slice},
 };
 use crate::value::Value;
 
 /// How deep operations may be nested.
 const MOST_DEPTH: usize = 100;
-
-type Positional = Vec<(Node, Range<usize>)>;
-type ByName = Vec<(String, Node, Range<usize>)>;
 
 /// Returns the tree of `text`.
 pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
@@ -107,8 +104,12 @@ impl Converter<'_> {
             Expr::Filter(filter) => self.filter(filter, range),
             Expr::Test(test) => self.test(test, range),
             Expr::Call(call) => self.call(call, range),
-            Expr::Compare(_) => Err(SyntaxError::new("comparisons are not chained", range)
-                .hint("write `1 < x and x < 5`")),
+            Expr::Compare(chain) => {
+                let first = self.node(&chain.expr)?;
+                let range = self.spanning(&first, range.end);
+                Err(SyntaxError::new("comparisons are not chained", range)
+                    .hint("write `1 < x and x < 5`"))
+            }
             Expr::Tuple(_) => Err(
                 SyntaxError::new("there are no tuples in this language", range)
                     .hint("a list is written with `[ ]`"),
@@ -316,12 +317,11 @@ impl Converter<'_> {
                 }
                 _ => "values have no methods; filters are applied with `|`".to_owned(),
             };
+            let called = self.node(&call.expr)?;
+            let range = self.spanning(&called, range.end);
             return Err(SyntaxError::new("only functions are called", range).hint(hint));
         };
-        let Some(function) = FUNCTIONS.iter().find(|function| function.name == name.id) else {
-            let error = SyntaxError::new(format!("there is no function `{}`", name.id), called);
-            return Err(error.hint(other_function(name.id)));
-        };
+        let function = find_function(name.id, called)?;
         let (positional, by_name) = self.arguments(&call.args)?;
         let mut filled = fill(
             function.name,
@@ -459,213 +459,6 @@ fn integer(number: i128, range: Range<usize>) -> Result<Node, SyntaxError> {
     }
 }
 
-fn find_filter(name: &str, range: &Range<usize>) -> Result<&'static Filter, SyntaxError> {
-    FILTERS
-        .iter()
-        .find(|filter| filter.name == name)
-        .ok_or_else(|| {
-            let known = FILTERS.iter().map(|filter| filter.name);
-            unknown(
-                "filter",
-                name,
-                range,
-                other_filter(name).or(closest(name, known.clone())),
-                known,
-            )
-        })
-}
-
-fn find_test(name: &str, range: &Range<usize>) -> Result<&'static Test, SyntaxError> {
-    TESTS.iter().find(|test| test.name == name).ok_or_else(|| {
-        let known = TESTS.iter().map(|test| test.name);
-        unknown(
-            "test",
-            name,
-            range,
-            other_test(name).or(closest(name, known.clone())),
-            known,
-        )
-    })
-}
-
-fn unknown(
-    what: &str,
-    name: &str,
-    range: &Range<usize>,
-    meant: Option<&str>,
-    known: impl Iterator<Item = &'static str>,
-) -> SyntaxError {
-    let error = SyntaxError::new(format!("there is no {what} `{name}`"), range.clone());
-    match meant {
-        Some(meant) => error.hint(format!("did you mean `{meant}`?")),
-        None => {
-            let known: Vec<&str> = known.collect();
-            error.hint(format!("the {what}s are {}", known.join(", ")))
-        }
-    }
-}
-
-/// What Jinja calls our filters besides.
-fn other_filter(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "count" | "len" | "size" => "length",
-        "d" => "default",
-        "tojson" | "to_json" => "json",
-        "float" => "number",
-        "string" | "str" => "text",
-        "dictsort" => "items",
-        _ => return None,
-    })
-}
-
-/// What Jinja calls our tests besides.
-fn other_test(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "undefined" => "absent",
-        "none" => "null",
-        "string" => "text",
-        "mapping" => "map",
-        "sequence" | "iterable" => "list",
-        "float" => "number",
-        "match" | "search" | "regex" => "matching",
-        "eq" | "equalto" | "sameas" => "==",
-        "ne" => "!=",
-        "lt" | "lessthan" => "<",
-        "le" => "<=",
-        "gt" | "greaterthan" => ">",
-        "ge" => ">=",
-        _ => return None,
-    })
-}
-
-fn other_function(name: &str) -> String {
-    if FILTERS.iter().any(|filter| filter.name == name) {
-        return format!("`{name}` is a filter: write `x | {name}`");
-    }
-    match closest(name, FUNCTIONS.iter().map(|function| function.name)) {
-        Some(function) => format!("did you mean `{function}`?"),
-        None => {
-            let functions: Vec<String> = FUNCTIONS
-                .iter()
-                .map(|function| format!("`{}`", function.name))
-                .collect();
-            format!("the functions are {}", functions.join(", "))
-        }
-    }
-}
-
-/// Puts a filter's arguments in their places; the first ones may name a filter or test to apply to each item.
-fn filter_call(
-    filter: &'static Filter,
-    mut positional: Positional,
-    by_name: ByName,
-    range: &Range<usize>,
-) -> Result<FilterCall, SyntaxError> {
-    let own = match filter.how {
-        FilterHow::Map if by_name.is_empty() => 0,
-        FilterHow::Choose { by_field: true, .. } => 1,
-        FilterHow::Choose {
-            by_field: false, ..
-        } => 0,
-        _ => positional.len(),
-    };
-    let mut rest = positional.split_off(own.min(positional.len()));
-    let inner = if rest.is_empty() {
-        Inner::Nothing
-    } else {
-        let (name, at) = rest.remove(0);
-        let name = match name.operation {
-            Operation::Constant(Value::Text(name)) => name,
-            _ => {
-                let what = format!(
-                    "`{}` is told by a name in quotes what to apply",
-                    filter.name
-                );
-                return Err(SyntaxError::new(what, at));
-            }
-        };
-        inner_call(filter, &name, rest, &at)?
-    };
-    // The table lists the test too; it has gone into `inner`.
-    let own_arguments = match filter.how {
-        FilterHow::Choose { .. } => &filter.arguments[..own],
-        _ => filter.arguments,
-    };
-    if matches!(
-        filter.how,
-        FilterHow::Choose {
-            by_field: false,
-            ..
-        } | FilterHow::Map
-    ) && matches!(inner, Inner::Nothing)
-        && by_name.iter().all(|(name, ..)| name != "attribute")
-    {
-        let what = format!("`{}` is not told what to apply", filter.name);
-        return Err(SyntaxError::new(what, range.clone())
-            .hint(format!("e.g. `{}`", filter.example.expression)));
-    }
-    let arguments = fill(filter.name, own_arguments, positional, by_name, range)?;
-    Ok(FilterCall {
-        filter,
-        arguments,
-        inner,
-    })
-}
-
-fn inner_call(
-    filter: &Filter,
-    name: &str,
-    arguments: Positional,
-    at: &Range<usize>,
-) -> Result<Inner, SyntaxError> {
-    if matches!(filter.how, FilterHow::Choose { .. }) {
-        let test = find_test(name, at)?;
-        let call = test_call(test, arguments, Vec::new(), at)?;
-        return Ok(Inner::Test(Box::new(call)));
-    }
-    let inner = find_filter(name, at)?;
-    if matches!(inner.how, FilterHow::Default) {
-        return Err(
-            SyntaxError::new("`default` has no place in `map`", at.clone())
-                .hint("`map(attribute=\"x\", default=0)` stands in for what is missing"),
-        );
-    }
-    let call = filter_call(inner, arguments, Vec::new(), at)?;
-    Ok(Inner::Filter(Box::new(call)))
-}
-
-fn test_call(
-    test: &'static Test,
-    positional: Positional,
-    by_name: ByName,
-    range: &Range<usize>,
-) -> Result<TestCall, SyntaxError> {
-    let arguments = fill(test.name, test.arguments, positional, by_name, range)?;
-    let pattern = match (&test.how, arguments.first()) {
-        (TestHow::Matching, Some(Some(argument))) => match &argument.operation {
-            Operation::Constant(Value::Text(pattern)) => Some((pattern, &argument.range)),
-            _ => None,
-        },
-        _ => None,
-    };
-    let regex = match pattern {
-        Some((pattern, at)) => Some(super::is::regex(pattern).map_err(|problem| {
-            let error = problem.at(at.clone());
-            SyntaxError {
-                message: error.message,
-                range: error.range,
-                hint: error.hint,
-            }
-        })?),
-        None => None,
-    };
-    Ok(TestCall {
-        test,
-        arguments,
-        regex,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -748,6 +541,12 @@ mod tests {
                 "comparisons are not chained",
                 "1 < x < 3",
                 "`1 < x and x < 5`",
+            ),
+            (
+                "y and 1 < x < 3",
+                "comparisons are not chained",
+                "1 < x < 3",
+                "",
             ),
             ("a if b", "an `if` without `else`", "a if b", "else"),
             (

@@ -155,7 +155,6 @@ fn part(step: &Node) -> Option<Part> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::expression::Expression;
 
     fn references(text: &str) -> String {

@@ -144,12 +144,14 @@ impl Node {
             parts.push(self);
             return;
         }
-        self.children(&mut |child| {
-            child.telling_parts(parts);
-            if child.tells() {
-                parts.push(child);
-            }
-        });
+        self.children(&mut |child| child.as_part(parts));
+    }
+
+    fn as_part<'n>(&'n self, parts: &mut Vec<&'n Node>) {
+        self.telling_parts(parts);
+        if self.tells() {
+            parts.push(self);
+        }
     }
 
     fn keys_of_path<'n>(&'n self, parts: &mut Vec<&'n Node>) {
@@ -157,7 +159,7 @@ impl Node {
             Operation::Field(of, _) => of.keys_of_path(parts),
             Operation::Index(of, key) => {
                 of.keys_of_path(parts);
-                key.telling_parts(parts);
+                key.as_part(parts);
             }
             _ => {}
         }

@@ -45,7 +45,7 @@ fn empty(given: &Given<'_>) -> Problem {
 
 pub(super) fn sort(given: &Given<'_>) -> Result<Value, Problem> {
     let items = given.list()?;
-    given.fuel.items(items.len() * 2)?;
+    given.fuel.items(items.len())?;
     let path = given.text_argument(0)?;
     let reverse = given.flag_argument(1)?;
     let mut keyed = Vec::with_capacity(items.len());
