@@ -191,7 +191,7 @@ impl Disk {
 /// Asks all of `mounts`.
 async fn all(mounts: Vec<Mount>, timeout: Duration) -> Disks {
     let places = mounts.iter().map(|mount| mount.point.clone()).collect();
-    let answers = usage::ask_each(places, timeout, |place| usage::of(place)).await;
+    let answers = usage::ask_each(places, timeout, usage::of).await;
     let mut disks = Disks::default();
     for (mount, answer) in mounts.iter().zip(answers) {
         match answer {

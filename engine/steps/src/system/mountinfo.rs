@@ -65,6 +65,8 @@ fn unescape(text: &str) -> OsString {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -100,7 +102,7 @@ mod tests {
         assert!(
             parse(&text)
                 .iter()
-                .any(|mount| mount.point == PathBuf::from("/"))
+                .any(|mount| mount.point == Path::new("/"))
         );
     }
 }
