@@ -5,11 +5,12 @@
 //! HTTP/1.1, uses no proxy, and asks for no compression.
 
 mod arguments;
-mod body;
 mod call;
+mod check;
 mod exchange;
 mod redirect;
 mod request;
+mod response;
 #[cfg(test)]
 mod testing;
 mod tls;

@@ -11,6 +11,15 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use url::Url;
 
+/// More than one body.
+pub(super) const ONE_BODY: &str = "say one of `body`, `json` and `form`";
+/// Two answers to whom to trust.
+pub(super) const ONE_TRUST: &str = "say `ca_file` or `insecure`, not both";
+/// An `insecure` without a reason.
+pub(super) const SAY_WHY: &str = "`insecure` is the reason why certificates are not verified";
+/// Half of an `auth`, or two.
+pub(super) const ONE_AUTH: &str = "say `user` and `password`, or `bearer`";
+
 /// Returns the URL that `text` is; the error says what is wrong with it.
 pub(super) fn url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("`{text}` is no URL: {error}"))?;

@@ -328,3 +328,178 @@ impl Terms {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        http::testing::{Server, answer, ask, fail},
+        testing::Bench,
+    };
+
+    #[test]
+    fn a_slow_server_shows_in_the_phase_where_it_is_slow() {
+        let server = Server::start(|mut client| {
+            client.request();
+            client.pause();
+            client.send(&answer("200 OK", "slow"));
+        });
+        let result = ask(&Bench::new(), json!({"url": server.url("/")})).expect("an answer");
+        let phase = |name: &str| result["timing"][name].as_f64().expect("a span");
+        assert!(phase("first_byte") >= 0.06, "{result}");
+        assert!(phase("connect") < phase("first_byte"), "{result}");
+    }
+
+    #[test]
+    fn a_body_is_read_up_to_its_limit() {
+        let long = "x".repeat(5_000);
+        let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\n[1, \r\n3\r\n2]\n\r\n0\r\n\r\n";
+        let server =
+            Server::answering([&answer("200 OK", &long), chunked, &answer("200 OK", &long)]);
+        let bench = Bench::new();
+        let result =
+            ask(&bench, json!({"url": server.url("/"), "max_body": "1000B"})).expect("an answer");
+        assert_eq!(
+            (&result["cut"], &result["bytes"]),
+            (&json!(true), &json!(5_000))
+        );
+        assert_eq!(result["body"].as_str().map(str::len), Some(1_000));
+        let result = ask(&bench, json!({"url": server.url("/")})).expect("an answer");
+        assert_eq!(
+            (&result["json"], &result["bytes"]),
+            (&json!([1, 2]), &json!(7))
+        );
+        let result =
+            ask(&bench, json!({"url": server.url("/"), "max_body": "5000B"})).expect("an answer");
+        assert_eq!((&result["cut"], result.get("json")), (&json!(false), None));
+    }
+
+    #[test]
+    fn an_endless_body_ends_with_its_limit() {
+        let server = Server::start(|mut client| {
+            client.request();
+            client.send("HTTP/1.1 200 OK\r\n\r\n");
+            while client.try_send(&[b'x'; 4096]) {}
+        });
+        let result = ask(
+            &Bench::new(),
+            json!({"url": server.url("/"), "max_body": "1MiB"}),
+        )
+        .expect("an answer");
+        assert_eq!((&result["cut"], result.get("bytes")), (&json!(true), None));
+        assert_eq!(result["body"].as_str().map(str::len), Some(1 << 20));
+    }
+
+    #[test]
+    fn head_tells_the_size_it_did_not_send() {
+        let server = Server::answering(["HTTP/1.1 200 OK\r\ncontent-length: 123\r\n\r\n"]);
+        let result = ask(
+            &Bench::new(),
+            json!({"url": server.url("/"), "method": "HEAD"}),
+        )
+        .expect("an answer");
+        assert_eq!(
+            (&result["bytes"], &result["body"]),
+            (&json!(123), &json!(""))
+        );
+    }
+
+    #[test]
+    fn each_way_of_not_answering_is_told_apart() {
+        let closed = {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            listener.local_addr().expect("an address")
+        };
+        let hangs_up = Server::start(|mut client| {
+            client.request();
+        });
+        let resets = Server::start(|client| client.reset());
+        let breaks_off = Server::start(|mut client| {
+            client.request();
+            client.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf");
+        });
+        let no_http = Server::start(|mut client| {
+            client.send("SSH-2.0-OpenSSH_9.2\r\n");
+            client.request();
+        });
+        for (url, message, hinted) in [
+            (
+                format!("http://{closed}/"),
+                format!("no connection ({closed}: connection refused)"),
+                true,
+            ),
+            (
+                format!("http://{}/", "a".repeat(64)),
+                "has no address".to_owned(),
+                true,
+            ),
+            (
+                hangs_up.url("/"),
+                "the server closed the connection before it had answered".to_owned(),
+                false,
+            ),
+            (
+                resets.url("/"),
+                "the server reset the connection before it had answered".to_owned(),
+                false,
+            ),
+            (
+                breaks_off.url("/"),
+                "the server closed the connection after 4 bytes of the body".to_owned(),
+                false,
+            ),
+            (
+                no_http.url("/"),
+                "what answered does not speak HTTP".to_owned(),
+                true,
+            ),
+        ] {
+            let failure = fail(json!({"url": url}));
+            assert_eq!(failure.class, Class::Transport, "{failure:?}");
+            assert!(
+                failure.message.starts_with(&format!("GET {url}: ")),
+                "{failure:?}"
+            );
+            assert!(
+                failure.message.contains(&message),
+                "{message} in {failure:?}"
+            );
+            assert_eq!(failure.hint.is_some(), hinted, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_says_what_was_waited_for() {
+        let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}/", silent.local_addr().expect("an address"));
+        let failure = fail(json!({"url": url, "timeout": "300ms"}));
+        assert_eq!(failure.class, Class::Timeout);
+        assert_eq!(
+            failure.message,
+            format!("GET {url}: not done within 300ms, while waiting for the answer")
+        );
+        let failure = fail(
+            json!({"url": url.replace("http:", "https:"), "insecure": "a test", "timeout": "300ms"}),
+        );
+        assert!(
+            failure.message.contains("while shaking hands with"),
+            "{failure:?}"
+        );
+        let stalls = Server::start(|mut client| {
+            client.request();
+            client.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf");
+            client.wait_for_end();
+        });
+        let failure = fail(json!({"url": stalls.url("/"), "timeout": "500ms"}));
+        assert!(
+            failure
+                .message
+                .ends_with("while reading the body (4 bytes came)"),
+            "{failure:?}"
+        );
+    }
+}

@@ -100,8 +100,13 @@ fn next(call: &Call, status: StatusCode, location: &str) -> Result<Call, Failure
 #[cfg(test)]
 mod tests {
     use hyper::header::AUTHORIZATION;
+    use serde_json::json;
 
     use super::*;
+    use crate::{
+        http::testing::{Server, answer, ask, fail},
+        testing::Bench,
+    };
 
     fn call(method: Method, url: &str) -> Call {
         let mut headers = hyper::HeaderMap::new();
@@ -171,5 +176,40 @@ mod tests {
                 .ends_with("redirects to `http://a.test/y`, away from TLS")
         );
         assert!(next(&from, StatusCode::FOUND, "file:///etc/passwd").is_err());
+    }
+
+    #[test]
+    fn redirects_are_followed_and_counted() {
+        let to = |place: &str| {
+            format!("HTTP/1.1 302 Found\r\nlocation: {place}\r\ncontent-length: 0\r\n\r\n")
+        };
+        let server = Server::answering([&to("/b"), &to("c?d"), &answer("200 OK", "there")]);
+        let result = ask(&Bench::new(), json!({"url": server.url("/a")})).expect("an answer");
+        assert_eq!(
+            (&result["body"], &result["url"]),
+            (&json!("there"), &json!(server.url("/c?d")))
+        );
+
+        let server = Server::answering([&to("/b"), &to("/c"), &to("/b")]);
+        let failure = fail(json!({"url": server.url("/a"), "redirects": 2}));
+        assert_eq!(failure.class, Class::Expect);
+        assert_eq!(
+            failure.message,
+            format!(
+                "GET {}: redirects to `/b`, after 2 others",
+                server.url("/c")
+            )
+        );
+
+        let server = Server::answering([&to("/b"), &to("/b")]);
+        let result = ask(
+            &Bench::new(),
+            json!({"url": server.url("/a"), "redirects": 0, "statuses": [302]}),
+        );
+        assert_eq!(result.expect("an answer")["headers"]["location"], "/b");
+        assert_eq!(
+            fail(json!({"url": server.url("/a"), "redirects": 0})).class,
+            Class::Expect
+        );
     }
 }

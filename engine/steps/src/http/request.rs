@@ -1,9 +1,6 @@
 //! `http.request`: one request, and what came back.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use camino::Utf8PathBuf;
 use hyper::{
@@ -17,15 +14,16 @@ use runwright_core::{
     value::{ArgumentError, Value},
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use url::form_urlencoded;
 
 use super::{
-    arguments::{self, Statuses},
-    body,
+    arguments::{self, ONE_AUTH, ONE_BODY, ONE_TRUST, SAY_WHY, Statuses},
     call::{Call, base64},
+    check,
     exchange::{Answer, Terms},
     redirect,
+    response::{self, Response},
     tls::Trust,
 };
 use crate::cancel::unless_cancelled;
@@ -142,48 +140,6 @@ fn a_page() -> Bytes {
     Bytes(256 << 10)
 }
 
-/// The answer.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Response {
-    /// The status.
-    status: u16,
-    /// The headers, by name in lower case; several of one name are joined by a comma.
-    #[schemars(with = "BTreeMap<String, String>")]
-    headers: Value,
-    /// The body as text; what is no UTF-8 in it is replaced.
-    body: String,
-    /// Whether `body` is only the beginning, because of `max_body`.
-    cut: bool,
-    /// The body as a value; absent when it is no JSON, or cut.
-    #[schemars(with = "serde_json::Value")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    json: Option<Value>,
-    /// The body's size. For `HEAD` and for a body that was cut as the server announces it, else absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<Bytes>,
-    /// The URL that answered, after redirects.
-    url: String,
-    /// How long each phase took.
-    timing: Timing,
-}
-
-/// How long each phase of the last request took, to the millisecond.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Timing {
-    /// Looking up the name; absent for an address, and for a host in `resolve`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dns: Option<Span>,
-    /// Opening the connection.
-    connect: Span,
-    /// The TLS handshake; absent without TLS.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tls: Option<Span>,
-    /// From sending the request until the head of the answer was there.
-    first_byte: Span,
-    /// All of it, with redirects and the body.
-    total: Span,
-}
-
 impl Step for Request {
     type Output = Response;
     type Before = ();
@@ -199,7 +155,7 @@ impl Step for Request {
     }
 
     fn check(arguments: &Value) -> Vec<ArgumentError> {
-        check(arguments)
+        check::check(arguments)
     }
 
     fn touches(&self) -> Vec<Touch> {
@@ -270,7 +226,7 @@ impl Request {
         {
             return Err(self.unwanted(&last, &answer));
         }
-        Ok(response(&last, &answer, total))
+        Ok(Response::new(&last, &answer, total))
     }
 
     /// Returns the request as it goes out; the error says which argument is wrong.
@@ -351,7 +307,7 @@ impl Request {
     fn unwanted(&self, call: &Call, answer: &Answer) -> Failure {
         let wanted: Vec<String> = self.statuses.iter().map(Statuses::to_string).collect();
         let mut text = format!("answered {}, not {}", answer.status, wanted.join(" or "));
-        let body = body::text(&answer.body, answer.cut);
+        let body = response::text(&answer.body, answer.cut);
         if let Some(line) = body.lines().map(str::trim).find(|line| !line.is_empty()) {
             let short: String = line.chars().take(200).collect();
             text = format!("{text}: {short}");
@@ -366,11 +322,6 @@ impl Request {
         }
     }
 }
-
-const ONE_BODY: &str = "say one of `body`, `json` and `form`";
-const ONE_TRUST: &str = "say `ca_file` or `insecure`, not both";
-const SAY_WHY: &str = "`insecure` is the reason why certificates are not verified";
-const ONE_AUTH: &str = "say `user` and `password`, or `bearer`";
 
 impl Auth {
     /// Returns the value of the header `Authorization`.
@@ -388,105 +339,6 @@ impl Auth {
     }
 }
 
-fn response(call: &Call, answer: &Answer, total: Duration) -> Response {
-    let whole = !answer.cut && call.method != hyper::Method::HEAD;
-    let size = if whole {
-        Some(answer.body.len() as u64)
-    } else {
-        answer.announced
-    };
-    Response {
-        status: answer.status.as_u16(),
-        headers: body::headers(&answer.headers),
-        body: body::text(&answer.body, answer.cut),
-        cut: answer.cut,
-        json: if answer.cut {
-            None
-        } else {
-            body::json(&answer.body)
-        },
-        bytes: size.map(Bytes),
-        url: call.url.to_string(),
-        timing: Timing {
-            dns: answer.phases.dns.map(Span::from),
-            connect: answer.phases.connect.into(),
-            tls: answer.phases.tls.map(Span::from),
-            first_byte: answer.phases.first_byte.into(),
-            total: total.into(),
-        },
-    }
-}
-
-/// Returns what is wrong with the arguments as far as they are known at load time.
-fn check(arguments: &Value) -> Vec<ArgumentError> {
-    let mut wrong = Vec::new();
-    let mut complain = |path: &[&str], message: String| {
-        wrong.push(ArgumentError {
-            path: path.iter().map(|part| (*part).to_owned()).collect(),
-            message,
-        });
-    };
-    let has = |name: &str| arguments.get(name).is_some();
-    let text = |name: &str| arguments.get(name).and_then(Value::as_str);
-    if let Some(Err(message)) = text("url").map(arguments::url) {
-        complain(&["url"], message);
-    }
-    if let Some(Err(message)) = text("method").map(arguments::method) {
-        complain(&["method"], message);
-    }
-    if ["body", "json", "form"]
-        .iter()
-        .filter(|name| has(name))
-        .count()
-        > 1
-    {
-        complain(&[], ONE_BODY.into());
-    }
-    if has("ca_file") && has("insecure") {
-        complain(&[], ONE_TRUST.into());
-    }
-    if text("insecure").is_some_and(|why| why.trim().is_empty()) {
-        complain(&["insecure"], SAY_WHY.into());
-    }
-    if let Some(auth @ Value::Map(_)) = arguments.get("auth") {
-        let [user, password, bearer] =
-            ["user", "password", "bearer"].map(|name| auth.get(name).is_some());
-        if user != password || user == bearer {
-            complain(&["auth"], ONE_AUTH.into());
-        }
-    }
-    if let Some(Value::List(statuses)) = arguments.get("statuses")
-        && statuses.is_empty()
-    {
-        complain(&["statuses"], "no status would be good enough".into());
-    }
-    for (name, value) in entries(arguments.get("headers")) {
-        if let Err(message) = arguments::header(name, value.as_str().unwrap_or_default()) {
-            complain(&["headers", name], message);
-        }
-        if has("auth") && name.eq_ignore_ascii_case("authorization") {
-            complain(&["headers", name], "`auth` says this already".into());
-        }
-    }
-    for (host, value) in entries(arguments.get("resolve")) {
-        if let Some(Err(message)) = value.as_str().map(arguments::address) {
-            complain(&["resolve", host], message);
-        }
-    }
-    wrong
-}
-
-fn entries(value: Option<&Value>) -> impl Iterator<Item = (&str, &Value)> {
-    let fields = match value {
-        Some(Value::Map(fields)) => Some(fields),
-        _ => None,
-    };
-    fields
-        .into_iter()
-        .flat_map(|fields| fields.iter())
-        .map(|(name, value)| (name.as_str(), value))
-}
-
 #[cfg(test)]
 mod tests {
     use std::{net::TcpListener, thread};
@@ -496,27 +348,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        http::testing::{Certificates, Server, answer},
+        http::testing::{Server, answer, ask, fail},
         testing::{Bench, kind},
     };
 
-    fn ask(bench: &Bench, arguments: Json) -> Result<Json, Failure> {
-        let (result, undo) = bench.run(kind("http.request"), arguments)?;
-        assert!(undo.is_none());
-        Ok(result.to_plain())
-    }
-
-    fn fail(arguments: Json) -> Failure {
-        ask(&Bench::new(), arguments).expect_err("a failure")
-    }
-
     fn effect(arguments: &Json) -> Effect {
         (kind("http.request").effect_of)(&Value::from_stored(arguments))
-    }
-
-    fn errors(arguments: &Json) -> Vec<String> {
-        let errors = (kind("http.request").check)(&Value::from_stored(arguments));
-        errors.iter().map(ArgumentError::to_string).collect()
     }
 
     #[test]
@@ -553,19 +390,6 @@ mod tests {
             "{request}"
         );
         assert!(request.contains("\r\nuser-agent: runwright/"), "{request}");
-    }
-
-    #[test]
-    fn a_slow_server_shows_in_the_phase_where_it_is_slow() {
-        let server = Server::start(|mut client| {
-            client.request();
-            client.pause();
-            client.send(&answer("200 OK", "slow"));
-        });
-        let result = ask(&Bench::new(), json!({"url": server.url("/")})).expect("an answer");
-        let phase = |name: &str| result["timing"][name].as_f64().expect("a span");
-        assert!(phase("first_byte") >= 0.06, "{result}");
-        assert!(phase("connect") < 0.06, "{result}");
     }
 
     #[test]
@@ -653,190 +477,6 @@ mod tests {
     }
 
     #[test]
-    fn redirects_are_followed_and_counted() {
-        let to = |place: &str| {
-            format!("HTTP/1.1 302 Found\r\nlocation: {place}\r\ncontent-length: 0\r\n\r\n")
-        };
-        let server = Server::answering([&to("/b"), &to("c?d"), &answer("200 OK", "there")]);
-        let result = ask(&Bench::new(), json!({"url": server.url("/a")})).expect("an answer");
-        assert_eq!(
-            (&result["body"], &result["url"]),
-            (&json!("there"), &json!(server.url("/c?d")))
-        );
-
-        let server = Server::answering([&to("/b"), &to("/c"), &to("/b")]);
-        let failure = fail(json!({"url": server.url("/a"), "redirects": 2}));
-        assert_eq!(failure.class, Class::Expect);
-        assert_eq!(
-            failure.message,
-            format!(
-                "GET {}: redirects to `/b`, after 2 others",
-                server.url("/c")
-            )
-        );
-
-        let server = Server::answering([&to("/b"), &to("/b")]);
-        let result = ask(
-            &Bench::new(),
-            json!({"url": server.url("/a"), "redirects": 0, "statuses": [302]}),
-        );
-        assert_eq!(result.expect("an answer")["headers"]["location"], "/b");
-        assert_eq!(
-            fail(json!({"url": server.url("/a"), "redirects": 0})).class,
-            Class::Expect
-        );
-    }
-
-    #[test]
-    fn a_body_is_read_up_to_its_limit() {
-        let long = "x".repeat(5_000);
-        let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\n[1, \r\n3\r\n2]\n\r\n0\r\n\r\n";
-        let server =
-            Server::answering([&answer("200 OK", &long), chunked, &answer("200 OK", &long)]);
-        let bench = Bench::new();
-        let result =
-            ask(&bench, json!({"url": server.url("/"), "max_body": "1000B"})).expect("an answer");
-        assert_eq!(
-            (&result["cut"], &result["bytes"]),
-            (&json!(true), &json!(5_000))
-        );
-        assert_eq!(result["body"].as_str().map(str::len), Some(1_000));
-        let result = ask(&bench, json!({"url": server.url("/")})).expect("an answer");
-        assert_eq!(
-            (&result["json"], &result["bytes"]),
-            (&json!([1, 2]), &json!(7))
-        );
-        let result =
-            ask(&bench, json!({"url": server.url("/"), "max_body": "5000B"})).expect("an answer");
-        assert_eq!((&result["cut"], result.get("json")), (&json!(false), None));
-    }
-
-    #[test]
-    fn an_endless_body_ends_with_its_limit() {
-        let server = Server::start(|mut client| {
-            client.request();
-            client.send("HTTP/1.1 200 OK\r\n\r\n");
-            while client.try_send(&[b'x'; 4096]) {}
-        });
-        let result = ask(
-            &Bench::new(),
-            json!({"url": server.url("/"), "max_body": "1MiB"}),
-        )
-        .expect("an answer");
-        assert_eq!((&result["cut"], result.get("bytes")), (&json!(true), None));
-        assert_eq!(result["body"].as_str().map(str::len), Some(1 << 20));
-    }
-
-    #[test]
-    fn head_tells_the_size_it_did_not_send() {
-        let server = Server::answering(["HTTP/1.1 200 OK\r\ncontent-length: 123\r\n\r\n"]);
-        let result = ask(
-            &Bench::new(),
-            json!({"url": server.url("/"), "method": "HEAD"}),
-        )
-        .expect("an answer");
-        assert_eq!(
-            (&result["bytes"], &result["body"]),
-            (&json!(123), &json!(""))
-        );
-    }
-
-    #[test]
-    fn each_way_of_not_answering_is_told_apart() {
-        let closed = {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            listener.local_addr().expect("an address")
-        };
-        let hangs_up = Server::start(|mut client| {
-            client.request();
-        });
-        let resets = Server::start(|client| client.reset());
-        let breaks_off = Server::start(|mut client| {
-            client.request();
-            client.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf");
-        });
-        let no_http = Server::start(|mut client| {
-            client.send("SSH-2.0-OpenSSH_9.2\r\n");
-            client.request();
-        });
-        for (url, message, hinted) in [
-            (
-                format!("http://{closed}/"),
-                format!("no connection ({closed}: connection refused)"),
-                true,
-            ),
-            (
-                format!("http://{}/", "a".repeat(64)),
-                "has no address".to_owned(),
-                true,
-            ),
-            (
-                hangs_up.url("/"),
-                "the server closed the connection before it had answered".to_owned(),
-                false,
-            ),
-            (
-                resets.url("/"),
-                "the server reset the connection before it had answered".to_owned(),
-                false,
-            ),
-            (
-                breaks_off.url("/"),
-                "the server closed the connection after 4 bytes of the body".to_owned(),
-                false,
-            ),
-            (
-                no_http.url("/"),
-                "what answered does not speak HTTP".to_owned(),
-                true,
-            ),
-        ] {
-            let failure = fail(json!({"url": url}));
-            assert_eq!(failure.class, Class::Transport, "{failure:?}");
-            assert!(
-                failure.message.starts_with(&format!("GET {url}: ")),
-                "{failure:?}"
-            );
-            assert!(
-                failure.message.contains(&message),
-                "{message} in {failure:?}"
-            );
-            assert_eq!(failure.hint.is_some(), hinted, "{failure:?}");
-        }
-    }
-
-    #[test]
-    fn a_timeout_says_what_was_waited_for() {
-        let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let url = format!("http://{}/", silent.local_addr().expect("an address"));
-        let failure = fail(json!({"url": url, "timeout": "80ms"}));
-        assert_eq!(failure.class, Class::Timeout);
-        assert_eq!(
-            failure.message,
-            format!("GET {url}: not done within 80ms, while waiting for the answer")
-        );
-        let failure = fail(
-            json!({"url": url.replace("http:", "https:"), "insecure": "a test", "timeout": "80ms"}),
-        );
-        assert!(
-            failure.message.contains("while shaking hands with"),
-            "{failure:?}"
-        );
-        let stalls = Server::start(|mut client| {
-            client.request();
-            client.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf");
-            client.wait_for_end();
-        });
-        let failure = fail(json!({"url": stalls.url("/"), "timeout": "150ms"}));
-        assert!(
-            failure
-                .message
-                .ends_with("while reading the body (4 bytes came)"),
-            "{failure:?}"
-        );
-    }
-
-    #[test]
     fn a_cancelled_request_ends_while_it_waits() {
         let bench = Bench::new();
         let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -851,74 +491,6 @@ mod tests {
             ask(&bench, json!({"url": url, "timeout": "1h"})).expect_err("cancelled")
         });
         assert_eq!(failure.class, Class::Cancelled);
-    }
-
-    #[test]
-    fn a_certificate_is_verified_unless_the_playbook_says_why_not() {
-        let bench = Bench::new();
-        let certificates = Certificates::make(&bench);
-        let server = Server::with_tls(&certificates, "secure");
-        let port = server.address.port();
-        let url = format!("https://app.test:{port}/");
-        let ask = |more: Json| {
-            let mut arguments = json!({"url": url, "resolve": {"App.test": "127.0.0.1"}});
-            let fields = arguments.as_object_mut().expect("a map");
-            fields.extend(more.as_object().expect("a map").clone());
-            ask(&bench, arguments)
-        };
-        let trusted = ask(json!({"ca_file": certificates.ca})).expect("an answer");
-        assert_eq!(trusted["body"], "secure");
-        assert!(trusted["timing"]["tls"].as_f64().is_some());
-        assert_eq!(trusted["timing"].get("dns"), None);
-        assert_eq!(
-            ask(json!({"insecure": "a test"})).expect("an answer")["body"],
-            "secure"
-        );
-
-        for (more, message, hint) in [
-            (json!({}), "signed by nobody who is trusted here", "ca_file"),
-            (
-                json!({"url": format!("https://127.0.0.1:{port}/"), "ca_file": certificates.ca}),
-                "is for another name",
-                "resolve",
-            ),
-        ] {
-            let failure = ask(more).expect_err("not to be trusted");
-            assert_eq!(failure.class, Class::Transport);
-            assert!(failure.message.contains(message), "{failure:?}");
-            assert!(
-                failure
-                    .hint
-                    .as_ref()
-                    .is_some_and(|text| text.contains(hint)),
-                "{failure:?}"
-            );
-            assert!(!failure.causes.is_empty());
-        }
-        let expired = Server::with_tls(&certificates.expired(&bench), "secure");
-        let failure = ask(json!({"url": format!("https://app.test:{}/", expired.address.port()), "ca_file": certificates.ca})).expect_err("expired");
-        assert!(
-            failure
-                .message
-                .ends_with("the server's certificate has expired"),
-            "{failure:?}"
-        );
-    }
-
-    #[test]
-    fn tls_to_a_port_without_it_says_so() {
-        let bench = Bench::new();
-        let certificates = Certificates::make(&bench);
-        let plain = Server::start(|mut client| client.send(&answer("400 Bad Request", "")));
-        let failure =
-            fail(json!({"url": format!("https://{}/", plain.address), "ca_file": certificates.ca}));
-        assert_eq!(failure.class, Class::Transport);
-        assert!(
-            failure
-                .message
-                .ends_with("what answered does not speak TLS"),
-            "{failure:?}"
-        );
     }
 
     #[test]
@@ -968,56 +540,5 @@ mod tests {
             assert!(text.contains(shown), "{shown} in {text}");
         }
         assert!(!text.contains("k3y") && !text.contains("t0ken"), "{text}");
-    }
-
-    #[test]
-    fn what_can_not_be_sent_is_refused_when_loaded_and_when_run() {
-        for (arguments, part) in [
-            (json!({"url": "http://me:pw@h/"}), "`auth`"),
-            (json!({"url": "http://h/", "method": "get"}), "no method"),
-            (
-                json!({"url": "http://h/", "body": "a", "json": 1}),
-                "one of",
-            ),
-            (
-                json!({"url": "http://h/", "ca_file": "/a", "insecure": "b"}),
-                "not both",
-            ),
-            (json!({"url": "http://h/", "insecure": " "}), "reason"),
-            (
-                json!({"url": "http://h/", "auth": {"user": "a"}}),
-                "`password`",
-            ),
-            (
-                json!({"url": "http://h/", "auth": {"bearer": "a", "user": "b", "password": "c"}}),
-                "`bearer`",
-            ),
-            (
-                json!({"url": "http://h/", "headers": {"a b": "c"}}),
-                "no name of a header",
-            ),
-            (
-                json!({"url": "http://h/", "resolve": {"h": "there"}}),
-                "no address",
-            ),
-            (
-                json!({"url": "http://h/", "auth": {"bearer": "a"}, "headers": {"Authorization": "b"}}),
-                "`auth`",
-            ),
-        ] {
-            let loaded = errors(&arguments);
-            assert!(loaded.len() == 1 && loaded[0].contains(part), "{loaded:?}");
-            let failure = fail(arguments);
-            assert_eq!(failure.class, Class::Internal);
-            assert!(failure.message.contains(part), "{failure:?}");
-        }
-        assert_eq!(
-            errors(&json!({"url": "http://h/", "statuses": []})).len(),
-            1
-        );
-        assert_eq!(
-            errors(&json!({"url": {"$unknown": "a step"}})),
-            Vec::<String>::new()
-        );
     }
 }

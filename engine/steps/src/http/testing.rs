@@ -10,13 +10,27 @@ use std::{
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
+use runwright_core::kind::Failure;
 use rustls::{
     ServerConfig, ServerConnection, StreamOwned,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
+use serde_json::Value as Json;
 
-use crate::testing::Bench;
+use crate::testing::{Bench, kind};
+
+/// Makes a request and returns its result as plain JSON.
+pub(super) fn ask(bench: &Bench, arguments: Json) -> Result<Json, Failure> {
+    let (result, undo) = bench.run(kind("http.request"), arguments)?;
+    assert!(undo.is_none());
+    Ok(result.to_plain())
+}
+
+/// Makes a request that fails.
+pub(super) fn fail(arguments: Json) -> Failure {
+    ask(&Bench::new(), arguments).expect_err("a failure")
+}
 
 /// A whole answer with `body`.
 pub(super) fn answer(status: &str, body: &str) -> String {

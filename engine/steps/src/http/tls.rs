@@ -182,8 +182,14 @@ impl ServerCertVerifier for NoQuestions {
 
 #[cfg(test)]
 mod tests {
+    use runwright_core::kind::Class;
+    use serde_json::{Value as Json, json};
+
     use super::*;
-    use crate::testing::Bench;
+    use crate::{
+        http::testing::{Certificates, Server, answer, ask, fail},
+        testing::Bench,
+    };
 
     #[test]
     fn a_file_without_a_certificate_says_so() {
@@ -206,5 +212,73 @@ mod tests {
     fn no_certificate_is_no_store() {
         assert!(store(Vec::new()).is_none());
         assert!(store(vec![CertificateDer::from(vec![1, 2, 3])]).is_none());
+    }
+
+    #[test]
+    fn a_certificate_is_verified_unless_the_playbook_says_why_not() {
+        let bench = Bench::new();
+        let certificates = Certificates::make(&bench);
+        let server = Server::with_tls(&certificates, "secure");
+        let port = server.address.port();
+        let url = format!("https://app.test:{port}/");
+        let ask = |more: Json| {
+            let mut arguments = json!({"url": url, "resolve": {"App.test": "127.0.0.1"}});
+            let fields = arguments.as_object_mut().expect("a map");
+            fields.extend(more.as_object().expect("a map").clone());
+            ask(&bench, arguments)
+        };
+        let trusted = ask(json!({"ca_file": certificates.ca})).expect("an answer");
+        assert_eq!(trusted["body"], "secure");
+        assert!(trusted["timing"]["tls"].as_f64().is_some());
+        assert_eq!(trusted["timing"].get("dns"), None);
+        assert_eq!(
+            ask(json!({"insecure": "a test"})).expect("an answer")["body"],
+            "secure"
+        );
+
+        for (more, message, hint) in [
+            (json!({}), "signed by nobody who is trusted here", "ca_file"),
+            (
+                json!({"url": format!("https://127.0.0.1:{port}/"), "ca_file": certificates.ca}),
+                "is for another name",
+                "resolve",
+            ),
+        ] {
+            let failure = ask(more).expect_err("not to be trusted");
+            assert_eq!(failure.class, Class::Transport);
+            assert!(failure.message.contains(message), "{failure:?}");
+            assert!(
+                failure
+                    .hint
+                    .as_ref()
+                    .is_some_and(|text| text.contains(hint)),
+                "{failure:?}"
+            );
+            assert!(!failure.causes.is_empty());
+        }
+        let expired = Server::with_tls(&certificates.expired(&bench), "secure");
+        let failure = ask(json!({"url": format!("https://app.test:{}/", expired.address.port()), "ca_file": certificates.ca})).expect_err("expired");
+        assert!(
+            failure
+                .message
+                .ends_with("the server's certificate has expired"),
+            "{failure:?}"
+        );
+    }
+
+    #[test]
+    fn tls_to_a_port_without_it_says_so() {
+        let bench = Bench::new();
+        let certificates = Certificates::make(&bench);
+        let plain = Server::start(|mut client| client.send(&answer("400 Bad Request", "")));
+        let failure =
+            fail(json!({"url": format!("https://{}/", plain.address), "ca_file": certificates.ca}));
+        assert_eq!(failure.class, Class::Transport);
+        assert!(
+            failure
+                .message
+                .ends_with("what answered does not speak TLS"),
+            "{failure:?}"
+        );
     }
 }

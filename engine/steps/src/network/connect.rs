@@ -439,12 +439,12 @@ mod tests {
         let (_listener, address) = listen();
         let answer = ask(
             &Bench::new(),
-            json!({"host": "127.0.0.1", "port": address.port(), "timeout": "80ms", "expect": "220"}),
+            json!({"host": "127.0.0.1", "port": address.port(), "timeout": "300ms", "expect": "220"}),
         );
         assert_eq!(answer["connected"], true);
         assert_eq!(answer["matched"], false);
         assert_eq!(answer["reason"], "timeout");
-        assert_eq!(answer["error"], "no answer within 80ms");
+        assert_eq!(answer["error"], "no answer within 300ms");
     }
 
     #[test]
