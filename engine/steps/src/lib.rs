@@ -2,6 +2,7 @@
 //!
 //! [`kinds`] is the only list of them: schema, help, reference, completion and validation read it.
 
+mod cancel;
 mod files;
 mod http;
 mod network;
