@@ -159,8 +159,8 @@ mod tests {
         Bench::new().run(KIND, arguments).map(|(result, _)| result)
     }
 
-    fn wrong(arguments: serde_json::Value) -> Vec<String> {
-        (KIND.check)(&Value::from_stored(&arguments))
+    fn wrong(arguments: &serde_json::Value) -> Vec<String> {
+        (KIND.check)(&Value::from_stored(arguments))
             .iter()
             .map(ToString::to_string)
             .collect()
@@ -391,10 +391,10 @@ mod tests {
                 "`json`: an interactive program writes to the terminal; its output can't be read",
             ),
         ] {
-            assert_eq!(wrong(arguments), [expected]);
+            assert_eq!(wrong(&arguments), [expected]);
         }
         assert_eq!(
-            wrong(json!({ "argv": ["a", "b"], "exits": [0, 1], "env": { "A": "1" } })),
+            wrong(&json!({ "argv": ["a", "b"], "exits": [0, 1], "env": { "A": "1" } })),
             [""; 0]
         );
     }

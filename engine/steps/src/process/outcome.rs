@@ -124,6 +124,7 @@ pub(super) async fn run(cx: &Cx, program: Program, wanted: Wanted) -> Result<Ran
         stdout: if wanted.json { 2 * LARGEST_JSON } else { KEPT },
         shown: true,
         within: None,
+        heeds_cancel: true,
     };
     let finished = runner::run(cx, program, limits).await?;
     let stderr = finished.stderr.text();

@@ -175,12 +175,13 @@ impl Program {
             );
             line.identity = None;
         }
-        if line.group && has_terminal() {
-            if let Some(setsid) = find("setsid", USUAL_PATH, Utf8Path::new("/")) {
-                line = line.behind(setsid, []);
-                // Only who leads no group yet can begin a session without a further process.
-                line.group = false;
-            }
+        if line.group
+            && has_terminal()
+            && let Some(setsid) = find("setsid", USUAL_PATH, Utf8Path::new("/"))
+        {
+            line = line.behind(setsid, []);
+            // Only who leads no group yet can begin a session without a further process.
+            line.group = false;
         }
         Ok(line)
     }
@@ -337,4 +338,71 @@ fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
     Ok((ours, theirs))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn a_user_brings_all_its_groups() {
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "this test needs root: run it with sudo"
+        );
+        let program = Program {
+            argv: ["id", "-G"].map(str::to_owned).to_vec(),
+            env: BTreeMap::new(),
+            stdio: Stdio::Piped(String::new()),
+            cwd: None,
+            user: None,
+            grace: Duration::ZERO,
+        };
+        let user = User {
+            name: "somebody".to_owned(),
+            uid: 65533,
+            gid: 65532,
+            groups: vec![65531, 65530],
+            home: "/".to_owned(),
+        };
+        let id = find("id", USUAL_PATH, Utf8Path::new("/")).expect("coreutils");
+        let line = program.wrapped(id, Some(&user)).expect("util-linux");
+        let mut started = program
+            .spawn(&line, Utf8Path::new("/"), BTreeMap::new())
+            .expect("it starts");
+        started.handle.wait().expect("it ends");
+        started.reaped = true;
+        let mut groups = String::new();
+        File::from(started.stdout.take().expect("a pipe"))
+            .read_to_string(&mut groups)
+            .expect("output");
+        let mut groups: Vec<&str> = groups.split_whitespace().collect();
+        groups.sort_unstable();
+        assert_eq!(groups, ["65530", "65531", "65532"]);
+    }
+
+    #[test]
+    fn a_program_is_found_as_a_shell_would() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = Utf8Path::from_path(folder.path()).expect("UTF-8");
+        for (name, mode) in [("tool", 0o755), ("text", 0o644)] {
+            fs::write(folder.join(name), "").expect("a file");
+            fs::set_permissions(folder.join(name), fs::Permissions::from_mode(mode))
+                .expect("a mode");
+        }
+        fs::create_dir(folder.join("inner")).expect("a folder");
+        let path = format!("/nowhere:{folder}");
+        let found = |name: &str| find(name, &path, folder).map(|file| file.display().to_string());
+        assert_eq!(found("tool"), Some(format!("{folder}/tool")));
+        assert_eq!(found("./tool"), Some(format!("{folder}/./tool")));
+        assert_eq!(
+            found(&format!("{folder}/tool")),
+            Some(format!("{folder}/tool"))
+        );
+        for name in ["text", "inner", "./text", "", "gone"] {
+            assert_eq!(found(name), None, "{name}");
+        }
+    }
 }

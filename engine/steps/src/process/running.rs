@@ -59,6 +59,7 @@ pub(super) struct Running {
     shown: bool,
     grace: Duration,
     give_up_at: Option<Instant>,
+    heeds_cancel: bool,
     buffer: Vec<u8>,
 }
 
@@ -91,6 +92,7 @@ impl Running {
             started,
             shown: limits.shown,
             grace: program.grace,
+            heeds_cancel: limits.heeds_cancel,
             give_up_at: limits.within.map(|within| Instant::now() + within),
             buffer: vec![0; 64 * 1024],
         }
@@ -152,7 +154,7 @@ impl Running {
         if ended_at.is_some() {
             return None;
         }
-        if cx.host.cancelled() {
+        if self.heeds_cancel && cx.host.cancelled() {
             return Some((Why::Cancelled, self.grace));
         }
         if self.give_up_at.is_some_and(|give_up_at| now >= give_up_at) {
