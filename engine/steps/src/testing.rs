@@ -66,6 +66,13 @@ impl Bench {
         &self.cx
     }
 
+    /// Sets a variable of the environment that the step's processes start with.
+    pub(crate) fn set_env(&mut self, name: &str, value: &str) {
+        Arc::make_mut(&mut self.cx.children)
+            .env
+            .insert(name.to_owned(), value.to_owned());
+    }
+
     /// Tells the running step to end, as a timeout or Ctrl-C does.
     pub(crate) fn cancel(&self) {
         self.host.cancelled.store(true, Ordering::SeqCst);

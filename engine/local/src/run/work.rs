@@ -1,0 +1,351 @@
+//! Doing one command in the world: the only place from which kinds are called in a run.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use runwright_core::{
+    event::{Ask, Output, Reply, UndoResult},
+    kind::{Action, BoxFuture, Class, Cx, Description, Effect, Failure, Looked, UndoLook, UndoRecord, Undoes},
+    machine::{Answer, CommandId, Task},
+    plan::Sensitive,
+    units::{Span, Time},
+    value::{Fields, Value},
+};
+
+use super::{Interrupt, Opened, Run, RunError, Vault, Waiting, What, host::StepHost};
+
+/// How long a step that was told to end may still take before it is let go.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// What came of a command.
+pub(super) enum Done {
+    /// The answer.
+    Answer(Answer),
+    /// A step is ready to act: its undo, and itself.
+    Kept(Result<Option<UndoRecord>, Failure>, Task, Value, Arc<dyn Action>),
+    /// An undo has looked.
+    UndoLooked(Result<UndoLook, Failure>, Arc<dyn Undoes>, Option<Span>),
+    /// Nobody answered a question.
+    Unanswered,
+}
+
+impl Run {
+    /// Opens a step and says that it is about to act.
+    pub(super) fn open(&mut self, id: CommandId, task: Task, before: Option<Value>) {
+        match self.action(&task) {
+            Ok((action, description)) => {
+                self.acting.insert(id.clone(), Opened::Step(action, task, before));
+                self.ready.push_back((id, Answer::Started { action: description, undo: None }));
+            }
+            Err(failure) => self.ready.push_back((id, failed(failure))),
+        }
+    }
+
+    /// Opens a message: to the terminal, or to a URL by the kind that makes requests.
+    pub(super) fn open_notice(&mut self, id: CommandId, to: &str, message: String) {
+        if to == "terminal" {
+            let description = Description::new(format!("tell people: {message}"));
+            self.acting.insert(id.clone(), Opened::Terminal(message));
+            self.ready.push_back((id, Answer::Started { action: description, undo: None }));
+            return;
+        }
+        let body = Fields::from([
+            ("text".to_owned(), Value::text(message)),
+            ("run".to_owned(), Value::text(&*self.begun.run)),
+            ("playbook".to_owned(), Value::text(self.begun.playbook.as_str())),
+            ("step".to_owned(), Value::text(&*id.step)),
+        ]);
+        let arguments = Fields::from([
+            ("url".to_owned(), Value::text(to)),
+            ("method".to_owned(), Value::text("POST")),
+            ("json".to_owned(), Value::map(body)),
+        ]);
+        let task = Task {
+            kind: "http.request".to_owned(),
+            arguments: Value::map(arguments),
+            effect: Effect::Change,
+            timeout: Some(Span::from_seconds(30)),
+            sensitive: Sensitive::No,
+        };
+        self.open(id, task, None);
+    }
+
+    /// Returns a kind with its arguments: as it acts, and as it is shown.
+    fn action(&self, task: &Task) -> Result<(Arc<dyn Action>, Description), Failure> {
+        let kind = self.around.kinds.get(task.kind.as_str()).ok_or_else(|| {
+            Failure::internal(format!("find the kind `{}`: this engine does not have it", task.kind))
+        })?;
+        let wrong = |error| Failure::internal(format!("read the arguments of `{}`: {error}", task.kind));
+        let action = (kind.open)(&self.around.vault.reveal(&task.arguments)?).map_err(wrong)?;
+        let description = match self.around.vault.is_empty() {
+            true => action.describe(),
+            false => (kind.open)(&Vault::hide(&task.arguments)).map_err(wrong)?.describe(),
+        };
+        Ok((Arc::from(action), description))
+    }
+
+    fn cx(&mut self, id: &CommandId) -> (Cx, Arc<StepHost>) {
+        let label = match id.attempt {
+            0 | 1 => id.step.to_string(),
+            attempt => format!("{}.{attempt}", id.step),
+        };
+        let host = Arc::new(StepHost::new(
+            id.step.clone(),
+            label,
+            self.writer.folder().clone(),
+            self.around.reporter.clone(),
+            self.around.vault.clone(),
+            self.around.clock.clone(),
+        ));
+        let cx = Cx {
+            run: self.begun.run.clone(),
+            step: id.step.clone(),
+            attempt: id.attempt.max(1),
+            children: self.children.clone(),
+            host: host.clone(),
+        };
+        self.hosts.insert(id.clone(), host.clone());
+        (cx, host)
+    }
+
+    /// Begins to do something in the world.
+    pub(super) fn launch(&mut self, waiting: Waiting) -> BoxFuture<'static, (CommandId, Done)> {
+        let Waiting { id, what, .. } = waiting;
+        let work = self.work(&id, what);
+        Box::pin(async move { (id, work.await) })
+    }
+
+    fn work(&mut self, id: &CommandId, what: What) -> BoxFuture<'static, Done> {
+        match what {
+            What::Require(requires) => {
+                let (cx, _) = self.cx(id);
+                Box::pin(async move { Done::Answer(Answer::Required(super::requires::missing(cx, requires).await)) })
+            }
+            What::Probe(task) => self.look(id, task, |_, look, _| match look {
+                Ok(Looked::Done(result)) => Answer::Probed(Ok(result)),
+                Ok(_) => Answer::Probed(Err(Failure::internal("ask a kind that only acts"))),
+                Err(failure) => Answer::Probed(Err(failure)),
+            }),
+            What::Look(task) => self.look(id, task, |action, look, took| Answer::Looked { action, look, took }),
+            What::Keep(task, before) => {
+                let (cx, host) = self.cx(id);
+                match self.action(&task) {
+                    Ok((action, _)) => Box::pin(async move {
+                        let kept = limited(action.keep(&cx, &before), task.timeout, &host).await;
+                        let kept = kept.map(|undo| undo.map(|undo| UndoRecord { kind: task.kind.clone(), ..undo }));
+                        Done::Kept(kept, task, before, action)
+                    }),
+                    Err(failure) => Box::pin(async move { Done::Answer(failed(failure)) }),
+                }
+            }
+            What::Perform => self.perform(id),
+            What::UndoLook(record, timeout) => self.undo_look(id, &record, timeout),
+            What::UndoPerform => self.undo_perform(id),
+            What::Ask(question) => self.ask(id, *question),
+            What::Sleep(until) => {
+                let wait = self.until(until);
+                Box::pin(async move {
+                    tokio::time::sleep(wait).await;
+                    Done::Answer(Answer::Slept)
+                })
+            }
+        }
+    }
+
+    fn until(&self, until: Time) -> Duration {
+        let left = until.milliseconds - self.around.clock.now().milliseconds;
+        Duration::from_millis(u64::try_from(left).unwrap_or(0))
+    }
+
+    fn look(
+        &mut self,
+        id: &CommandId,
+        task: Task,
+        answer: fn(Description, Result<Looked, Failure>, Span) -> Answer,
+    ) -> BoxFuture<'static, Done> {
+        let (action, description) = match self.action(&task) {
+            Ok(opened) => opened,
+            Err(failure) => {
+                let answer = answer(Description::default(), Err(failure), Span::default());
+                return Box::pin(async move { Done::Answer(answer) });
+            }
+        };
+        let (cx, host) = self.cx(id);
+        let vault = self.around.vault.clone();
+        Box::pin(async move {
+            let started = Instant::now();
+            let look = limited(action.look(&cx), task.timeout, &host).await;
+            let look = match look {
+                Ok(Looked::Done(result)) => Ok(Looked::Done(treat(&vault, &cx.step, &task.sensitive, result))),
+                Ok(other) => Ok(other),
+                Err(failure) => Err(vault.mask_failure(failure)),
+            };
+            Done::Answer(answer(description, look, started.elapsed().into()))
+        })
+    }
+
+    fn perform(&mut self, id: &CommandId) -> BoxFuture<'static, Done> {
+        let (action, task, before) = match self.acting.remove(id) {
+            Some(Opened::Step(action, task, before)) => (action, task, before),
+            Some(Opened::Terminal(message)) => {
+                let fields = Fields::from([("message".to_owned(), Value::text(message))]);
+                let answer =
+                    Answer::Finished { result: Ok(Value::map(fields)), took: Span::default(), output: Vec::new() };
+                return Box::pin(async move { Done::Answer(answer) });
+            }
+            _ => {
+                let failure = Failure::internal("find the step that was about to act");
+                return Box::pin(async move { Done::Answer(failed(failure)) });
+            }
+        };
+        let (cx, host) = self.cx(id);
+        let vault = self.around.vault.clone();
+        Box::pin(async move {
+            let started = Instant::now();
+            let result = limited(action.perform(&cx, before.as_ref()), task.timeout, &host).await;
+            let result = match result {
+                Ok(result) => Ok(treat(&vault, &cx.step, &task.sensitive, result)),
+                Err(failure) => Err(vault.mask_failure(failure)),
+            };
+            let output: Vec<Output> = host.finish();
+            Done::Answer(Answer::Finished { result, took: started.elapsed().into(), output })
+        })
+    }
+
+    fn undo_look(
+        &mut self,
+        id: &CommandId,
+        record: &UndoRecord,
+        timeout: Option<Span>,
+    ) -> BoxFuture<'static, Done> {
+        let opened = match self.around.kinds.get(record.kind.as_str()) {
+            Some(kind) => (kind.open_undo)(&record.data)
+                .map_err(|error| Failure::internal(format!("read the undo of `{}`", record.kind)).because(&error)),
+            None => Err(Failure::internal(format!("find the kind `{}`: this engine does not have it", record.kind))),
+        };
+        let undo: Arc<dyn Undoes> = match opened {
+            Ok(undo) => Arc::from(undo),
+            Err(failure) => {
+                return Box::pin(async move { Done::Answer(Answer::Undone(UndoResult::Failed(failure))) });
+            }
+        };
+        let (cx, host) = self.cx(id);
+        Box::pin(async move {
+            let look = limited(undo.look(&cx), timeout, &host).await;
+            Done::UndoLooked(look, undo, timeout)
+        })
+    }
+
+    fn undo_perform(&mut self, id: &CommandId) -> BoxFuture<'static, Done> {
+        let Some(Opened::Undo(undo, timeout)) = self.acting.remove(id) else {
+            let failure = Failure::internal("find the undo that was about to act");
+            return Box::pin(async move { Done::Answer(Answer::Undone(UndoResult::Failed(failure))) });
+        };
+        let (cx, host) = self.cx(id);
+        let vault = self.around.vault.clone();
+        Box::pin(async move {
+            let result = match limited(undo.perform(&cx), timeout, &host).await {
+                Ok(()) => UndoResult::Undone,
+                Err(failure) => UndoResult::Failed(vault.mask_failure(failure)),
+            };
+            host.finish();
+            Done::Answer(Answer::Undone(result))
+        })
+    }
+
+    fn ask(&mut self, id: &CommandId, question: runwright_core::event::Question) -> BoxFuture<'static, Done> {
+        if let Ask::Until(until) = question.ask {
+            let wait = self.until(until);
+            return Box::pin(async move {
+                tokio::time::sleep(wait).await;
+                let reply = Reply::Done { remark: String::new() };
+                Done::Answer(Answer::Replied { by: "clock".to_owned(), reply })
+            });
+        }
+        let asked = self.around.asker.ask(self.asked(id, &question));
+        Box::pin(async move {
+            match asked.await {
+                Some((by, reply)) => Done::Answer(Answer::Replied { by, reply }),
+                None => Done::Unanswered,
+            }
+        })
+    }
+
+    /// Takes in what came of a command.
+    pub(super) fn done(&mut self, id: CommandId, done: Done) -> Result<(), RunError> {
+        self.hosts.remove(&id);
+        let answer = match done {
+            Done::Answer(answer) => answer,
+            Done::Kept(Ok(undo), task, before, action) => {
+                let description = match self.around.vault.is_empty() {
+                    true => action.describe(),
+                    false => self.action(&task).map(|(_, description)| description).unwrap_or_default(),
+                };
+                self.acting.insert(id.clone(), Opened::Step(action, task, Some(before)));
+                Answer::Started { action: description, undo }
+            }
+            Done::Kept(Err(failure), ..) => failed(self.around.vault.mask_failure(failure)),
+            Done::UndoLooked(Ok(UndoLook::Needed), undo, timeout) => {
+                self.acting.insert(id.clone(), Opened::Undo(undo, timeout));
+                Answer::Undoing
+            }
+            Done::UndoLooked(Ok(UndoLook::Done), ..) => Answer::Undone(UndoResult::Nothing),
+            Done::UndoLooked(Ok(other), ..) => Answer::Undone(UndoResult::Left(other)),
+            Done::UndoLooked(Err(failure), ..) => {
+                Answer::Undone(UndoResult::Failed(self.around.vault.mask_failure(failure)))
+            }
+            Done::Unanswered => {
+                return self.stop(&Interrupt { by: format!("a question of `{}` that nobody answered", id.step) });
+            }
+        };
+        self.answer(id, answer)
+    }
+}
+
+fn failed(failure: Failure) -> Answer {
+    Answer::Finished { result: Err(failure), took: Span::default(), output: Vec::new() }
+}
+
+/// Masks a result, or turns it into handles where the playbook says that it is sensitive.
+fn treat(vault: &Vault, step: &str, sensitive: &Sensitive, result: Value) -> Value {
+    match sensitive {
+        Sensitive::No => vault.mask_value(result),
+        Sensitive::All => vault.take_in(step, None, result),
+        Sensitive::Fields(fields) => vault.mask_value(vault.take_in(step, Some(fields), result)),
+    }
+}
+
+/// Waits for `future` as long as `timeout` says; then, and when the run is stopped, tells it to end and waits a little.
+async fn limited<T>(
+    future: impl Future<Output = Result<T, Failure>>,
+    timeout: Option<Span>,
+    host: &StepHost,
+) -> Result<T, Failure> {
+    let mut future = std::pin::pin!(future);
+    let stopped = tokio::select! {
+        biased;
+        result = &mut future => return result,
+        () = sleep(timeout) => Failure::new(
+            Class::Timeout,
+            format!("it did not end within {}", timeout.unwrap_or_default()),
+        ),
+        () = host.until_cancelled() => Failure::new(Class::Cancelled, "the run was stopped while it worked"),
+    };
+    host.cancel();
+    match tokio::time::timeout(GRACE, future).await {
+        // It was done after all.
+        Ok(Ok(result)) if stopped.class == Class::Cancelled => Ok(result),
+        Ok(Err(failure)) if failure.class != Class::Cancelled => Err(Failure { causes: vec![failure.line()], ..stopped }),
+        _ => Err(stopped),
+    }
+}
+
+async fn sleep(timeout: Option<Span>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout.to_std()).await,
+        None => std::future::pending().await,
+    }
+}
