@@ -21,8 +21,10 @@ mod glob;
 mod mounts;
 mod owner;
 mod put_back;
+mod relocation;
 mod replacement;
 mod state;
+mod tree;
 
 use std::io;
 

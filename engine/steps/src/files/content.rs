@@ -38,10 +38,10 @@ pub(super) fn open(path: &Utf8Path) -> Result<fs::File, Failure> {
         .read(true)
         .custom_flags(flags.bits().cast_signed())
         .open(path)
-        .or_else(|error| match fs::metadata(path) {
+        .map_err(|error| match fs::metadata(path) {
             // A socket can't be opened at all: say what it is.
-            Ok(metadata) if !metadata.is_file() => Err(not_a_file(path, FileType::of(&metadata))),
-            _ => Err(failed("read", path, &error)),
+            Ok(metadata) if !metadata.is_file() => not_a_file(path, FileType::of(&metadata)),
+            _ => failed("read", path, &error),
         })?;
     let metadata = file
         .metadata()
@@ -152,6 +152,20 @@ pub(super) fn diff(path: &Utf8Path, old: Option<&[u8]>, new: &[u8]) -> String {
             Bytes(new.len() as u64),
         ),
     }
+}
+
+/// Returns how `new` differs from the file at `path`, which has `old` bytes if it is there.
+pub(super) fn diff_with(
+    cx: &Cx,
+    path: &Utf8Path,
+    old: Option<Bytes>,
+    new: &[u8],
+) -> Result<String, Failure> {
+    Ok(match old {
+        Some(old) if old.0 > DIFFABLE => sizes(path, Some(old), Bytes(new.len() as u64)),
+        Some(_) => diff(path, Some(&whole(cx, path, Bytes(2 * DIFFABLE))?), new),
+        None => diff(path, None, new),
+    })
 }
 
 /// Returns how the file at `new` differs from the one at `old`, under the name of `path`.

@@ -3,8 +3,6 @@
 //! With `keep` (default `7d`) each is renamed to a name beside it, which frees no space yet; the undo renames it back,
 //! and once `keep` has passed the space is freed. `keep: 0s` deletes for good and has no undo.
 
-use std::{collections::BTreeMap, fs, io, os::unix::fs::MetadataExt};
-
 use camino::{Utf8Path, Utf8PathBuf};
 use runwright_core::{
     kind::{
@@ -17,13 +15,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    absolute, beside, blocking, failed,
+    absolute, beside, blocking,
     find::fixed_part,
     folder_of, folders, gives,
     glob::Glob,
-    go_on, looked_at, mounts,
+    looked_at, mounts,
     replacement::{Over, rename},
-    state::{FileType, Identity, State, metadata},
+    state::{FileType, Identity, State},
+    tree::{self, Holds},
     wrong, wrong_whole,
 };
 
@@ -102,13 +101,6 @@ struct Entry {
     holds: Holds,
     /// Where it is kept.
     aside: Utf8PathBuf,
-}
-
-/// What a path holds: itself and, below a directory, everything in it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Holds {
-    entries: u64,
-    bytes: Bytes,
 }
 
 impl Step for FileDelete {
@@ -317,7 +309,7 @@ impl FileDelete {
         Ok(Some(Entry {
             aside: beside(cx, &path, "deleted"),
             was: State::without_content(&path)?,
-            holds: measure(cx, &path)?,
+            holds: tree::measure(cx, &path)?,
             path,
             identity,
         }))
@@ -367,7 +359,7 @@ fn delete_for_good(cx: &Cx, before: &Before) -> Result<(), Failure> {
     }
     let total = Some(todo.len() as u64);
     for (done, entry) in todo.into_iter().enumerate() {
-        remove_tree(cx, &entry.path)?;
+        tree::remove(cx, &entry.path)?;
         cx.host.progress(Progress {
             done: done as u64 + 1,
             total,
@@ -390,7 +382,7 @@ impl Entry {
     /// Fails when what is at the path is not what was looked at, or holds more than it did.
     fn check(&self, cx: &Cx) -> Result<(), Failure> {
         let now = Identity::of(&self.path)?;
-        let holds = measure(cx, &self.path)?;
+        let holds = tree::measure(cx, &self.path)?;
         let grown = holds.entries > self.holds.entries || holds.bytes > self.holds.bytes;
         if now.as_ref() == Some(&self.identity) && !grown {
             return Ok(());
@@ -408,58 +400,6 @@ impl Entry {
     fn is_aside(&self) -> Result<bool, Failure> {
         let kept = Identity::of(&self.aside)?;
         Ok(kept.is_some_and(|kept| kept.is_same_thing(&self.identity)))
-    }
-}
-
-/// Counts what lies at `path` and below; a file with several names counts its size once.
-fn measure(cx: &Cx, path: &Utf8Path) -> Result<Holds, Failure> {
-    let mut holds = Holds::default();
-    let mut names: BTreeMap<(u64, u64), ()> = BTreeMap::new();
-    let mut paths = vec![path.as_std_path().to_owned()];
-    while let Some(next) = paths.pop() {
-        go_on(cx, "measure", path)?;
-        let fail = |error: io::Error| failed("look into", path, &error);
-        let found = match fs::symlink_metadata(&next) {
-            Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(fail(error)),
-        };
-        holds.entries += 1;
-        if found.is_dir() {
-            for entry in fs::read_dir(&next).map_err(fail)? {
-                paths.push(entry.map_err(fail)?.path());
-            }
-        } else if found.nlink() < 2 || names.insert((found.dev(), found.ino()), ()).is_none() {
-            holds.bytes.0 += found.size();
-        }
-    }
-    Ok(holds)
-}
-
-/// Removes what lies at `path` with all that is below; no link is followed.
-fn remove_tree(cx: &Cx, path: &Utf8Path) -> Result<(), Failure> {
-    go_on(cx, "delete", path)?;
-    let fail = |error: io::Error| failed("delete", path, &error);
-    let result = match metadata(path)? {
-        None => return Ok(()),
-        Some(found) if found.is_dir() => {
-            // Child by child, so that a large one can be stopped.
-            for entry in fs::read_dir(path).map_err(fail)? {
-                go_on(cx, "delete", path)?;
-                let entry = entry.map_err(fail)?;
-                if entry.file_type().map_err(fail)?.is_dir() {
-                    fs::remove_dir_all(entry.path()).map_err(fail)?;
-                } else {
-                    fs::remove_file(entry.path()).map_err(fail)?;
-                }
-            }
-            fs::remove_dir(path)
-        }
-        Some(_) => fs::remove_file(path),
-    };
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fail(error)),
-        _ => Ok(()),
     }
 }
 
@@ -506,7 +446,7 @@ impl Undo for TakeBack {
         blocking(move || {
             for entry in &undo.entries {
                 if entry.is_aside()? {
-                    remove_tree(&cx, &entry.aside)?;
+                    tree::remove(&cx, &entry.aside)?;
                 }
             }
             sync_folders(&undo.entries)
@@ -552,7 +492,7 @@ impl TakeBack {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{fs, os::unix::fs::symlink};
 
     use runwright_core::kind::{Class, Looked};
     use serde_json::json;
@@ -575,8 +515,8 @@ mod tests {
         names
     }
 
-    fn before(bench: &Bench, arguments: serde_json::Value) -> Before {
-        let step: FileDelete = Value::from_stored(&arguments).read().expect("arguments");
+    fn before(bench: &Bench, arguments: &serde_json::Value) -> Before {
+        let step: FileDelete = Value::from_stored(arguments).read().expect("arguments");
         match step.look_now(bench.cx()).expect("a look") {
             Look::Needed(change) => change.before,
             other => panic!("{other:?}"),
@@ -719,7 +659,7 @@ mod tests {
             fs::write(bench.path(name), "x").expect("written");
         }
         let arguments = json!({"paths": "*.log", "at_most": 2});
-        let both = before(&bench, arguments.clone());
+        let both = before(&bench, &arguments);
         fs::rename(&both.entries[0].path, &both.entries[0].aside).expect("the first is aside");
         put_aside(bench.cx(), &both).expect("the second attempt");
         put_aside(bench.cx(), &both).expect("a further attempt");
@@ -734,7 +674,7 @@ mod tests {
         block_on(undo.perform(bench.cx())).expect("taken back");
         assert_eq!(undo.look_back(), Ok(UndoLook::Done));
 
-        let both = before(&bench, arguments);
+        let both = before(&bench, &arguments);
         fs::remove_file(bench.path("1.log")).expect("removed");
         delete_for_good(bench.cx(), &both).expect("the second attempt");
         assert!(!bench.path("2.log").exists());
@@ -745,8 +685,8 @@ mod tests {
         let bench = Bench::new();
         fs::write(bench.path("a"), "x").expect("written");
         fs::create_dir(bench.path("d")).expect("made");
-        let file = before(&bench, json!({"path": "a"}));
-        let folder = before(&bench, json!({"path": "d", "recursive": true}));
+        let file = before(&bench, &json!({"path": "a"}));
+        let folder = before(&bench, &json!({"path": "d", "recursive": true}));
         fs::write(bench.path("a"), "more").expect("written");
         fs::write(bench.path("d/new"), "x").expect("written");
         for before in [file, folder] {

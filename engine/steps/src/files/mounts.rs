@@ -18,7 +18,8 @@ pub(super) fn at_or_below(path: &Utf8Path) -> Result<Option<Utf8PathBuf>, Failur
         return Ok(None);
     };
     let above = fs::metadata(folder).map_err(|error| failed("look at", folder, &error))?;
-    if itself.dev() != above.dev() {
+    // Files of an overlay can be on another device than their folder.
+    if itself.is_dir() && itself.dev() != above.dev() {
         return Ok(Some(real));
     }
     Ok(points()?.into_iter().find(|point| point.starts_with(&real)))

@@ -7,16 +7,16 @@ use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use runwright_core::{
-    kind::{Change, Cx, Description, Effect, Failure, Kind, Look, Step, Touch, Undo, UndoLook},
+    kind::{Change, Cx, Description, Effect, Failure, Kind, Look, Step, Touch},
     units::Bytes,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    absolute, beside, blocking, content, copy, failed, folder_of, folders, looked_at,
-    put_back::{dirty, kept, remove},
-    replacement::{Over, keep, left, put, remove_leftover, rename, target},
+    absolute, beside, blocking, folder_of, folders, looked_at,
+    relocation::{Before, MoveBack},
+    replacement::{keep, remove_leftover, target},
     state::{self, FileType, Identity, State},
 };
 
@@ -63,26 +63,6 @@ struct Moved {
     /// The size of a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<Bytes>,
-}
-
-/// The state before something is moved.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Before {
-    from: Utf8PathBuf,
-    to: Utf8PathBuf,
-    /// What is moved; with a digest where it goes to another file system.
-    #[serde(flatten)]
-    was: State,
-    identity: Identity,
-    /// Whether it goes to another file system.
-    across: bool,
-    /// What is replaced.
-    destination: State,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    folders: Vec<Utf8PathBuf>,
-    /// Where a copy is put together on the way there, and on the way back.
-    temporary: Utf8PathBuf,
-    temporary_back: Utf8PathBuf,
 }
 
 impl Step for FileMove {
@@ -178,7 +158,7 @@ impl FileMove {
         }
         let destination = target(cx, &to)?;
         let folders = folders::above(&to, self.parents)?;
-        let across = device_above(&to)? != identity.device;
+        let across = device_above(&to)? != device_above(&from)?;
         if across && !matches!(identity.kind, FileType::File | FileType::Link) {
             return Err(refuse(&format!(
                 "it is {} and would go to another file system",
@@ -245,241 +225,6 @@ fn device_above(path: &Utf8Path) -> Result<i64, Failure> {
     )))
 }
 
-impl Before {
-    fn rename(&self, cx: &Cx) -> Result<(), Failure> {
-        let (at_from, at_to) = (Identity::of(&self.from)?, Identity::of(&self.to)?);
-        if at_from.is_none() && at_to.as_ref() == Some(&self.identity) {
-            return Ok(());
-        }
-        if at_from.as_ref() != Some(&self.identity) {
-            let now = State::without_content(&self.from)?;
-            return Err(left(&self.from, &self.was, &now));
-        }
-        self.check_destination(cx)?;
-        folders::make(cx, &self.folders)?;
-        rename(&self.from, &self.to, Over::from(&self.destination)).map_err(|failure| {
-            // Two mounts of one file system look like one until it is tried.
-            if failure
-                .causes
-                .iter()
-                .any(|cause| cause.contains("os error 18"))
-            {
-                failure.hint("they lie on two mounts: use `file.copy` and `file.delete`")
-            } else {
-                failure
-            }
-        })
-    }
-
-    fn carry(&self, cx: &Cx) -> Result<(), Failure> {
-        let at_from = State::of(cx, &self.from)?;
-        if State::of(cx, &self.to)? != self.was {
-            if at_from != self.was {
-                return Err(left(&self.from, &self.was, &at_from));
-            }
-            self.check_destination(cx)?;
-            folders::make(cx, &self.folders)?;
-            place(
-                cx,
-                &self.from,
-                &self.to,
-                &self.temporary,
-                &self.was,
-                Over::from(&self.destination),
-            )?;
-        }
-        match at_from {
-            gone if !gone.exists => Ok(()),
-            same if same == self.was => remove(&self.from),
-            other => Err(left(&self.from, &self.was, &other)),
-        }
-    }
-
-    fn check_destination(&self, cx: &Cx) -> Result<(), Failure> {
-        let now = State::of(cx, &self.to)?;
-        if now == self.destination {
-            Ok(())
-        } else {
-            Err(left(&self.to, &self.destination, &now))
-        }
-    }
-}
-
-/// Makes at `to` what lies at `from` and is as `what`: a file or a link.
-fn place(
-    cx: &Cx,
-    from: &Utf8Path,
-    to: &Utf8Path,
-    temporary: &Utf8Path,
-    what: &State,
-    over: Over,
-) -> Result<(), Failure> {
-    let Some(target) = &what.target else {
-        return put(to, temporary, what, over, |file, temporary| {
-            copy::copy(cx, from, file, temporary, true)
-        });
-    };
-    remove_leftover(temporary)?;
-    std::os::unix::fs::symlink(target, temporary)
-        .and_then(|()| std::os::unix::fs::lchown(temporary, what.uid, what.gid))
-        .map_err(|error| failed("make the link", to, &error))?;
-    rename(temporary, to, over)?;
-    folders::sync(folder_of(to))
-}
-
-/// Moves something back and puts back what it replaced.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct MoveBack {
-    version: u8,
-    before: Before,
-}
-
-/// How far the thing is on its way, as an undo finds it.
-enum Place {
-    /// At its new path.
-    There,
-    /// At its old path.
-    Back,
-    /// On another file system: at both.
-    Both,
-}
-
-impl Undo for MoveBack {
-    fn describe(&self) -> String {
-        let Before {
-            from,
-            to,
-            destination,
-            ..
-        } = &self.before;
-        if destination.exists {
-            format!("move `{to}` back to `{from}` and put back the file that was there")
-        } else {
-            format!("move `{to}` back to `{from}`")
-        }
-    }
-
-    async fn look(&self, cx: &Cx) -> Result<UndoLook, Failure> {
-        let (cx, before) = (cx.clone(), self.before.clone());
-        blocking(move || before.look_back(&cx)).await
-    }
-
-    async fn perform(&self, cx: &Cx) -> Result<(), Failure> {
-        let (cx, before) = (cx.clone(), self.before.clone());
-        blocking(move || before.move_back(&cx)).await
-    }
-}
-
-impl Before {
-    fn look_back(&self, cx: &Cx) -> Result<UndoLook, Failure> {
-        let place = match self.find(cx)? {
-            Ok(place) => place,
-            Err(dirty) => return Ok(dirty),
-        };
-        if let Place::Back = place {
-            let now = State::of(cx, &self.to)?;
-            if now == self.destination {
-                let leftovers = self.temporary.exists()
-                    || self.temporary_back.exists()
-                    || folders::any_empty(&self.folders)?;
-                return Ok(if leftovers {
-                    UndoLook::Needed
-                } else {
-                    UndoLook::Done
-                });
-            }
-            if now.exists {
-                return Ok(dirty(&self.to, &self.destination, &now));
-            }
-        }
-        let lapsed = match &self.destination.digest {
-            Some(digest) => kept(cx, &self.to, digest),
-            None => None,
-        };
-        Ok(lapsed.unwrap_or(UndoLook::Needed))
-    }
-
-    /// Returns where the thing is now, or what somebody did to it.
-    fn find(&self, cx: &Cx) -> Result<Result<Place, UndoLook>, Failure> {
-        let (at_from, at_to) = if self.across {
-            let state = |path| State::of(cx, path).map(|now| (now.exists, now == self.was));
-            (state(&self.from)?, state(&self.to)?)
-        } else {
-            let state = |path| {
-                let now = Identity::of(path)?;
-                Ok((now.is_some(), now.as_ref() == Some(&self.identity)))
-            };
-            (state(&self.from)?, state(&self.to)?)
-        };
-        Ok(match (at_from, at_to) {
-            ((_, true), (_, true)) => Ok(Place::Both),
-            ((_, true), _) => Ok(Place::Back),
-            ((false, _), (_, true)) => Ok(Place::There),
-            ((true, _), _) => Err(dirty(
-                &self.from,
-                &State::default(),
-                &State::without_content(&self.from)?,
-            )),
-            ((false, _), _) => Err(dirty(
-                &self.to,
-                &State {
-                    digest: None,
-                    ..self.was.clone()
-                },
-                &State::without_content(&self.to)?,
-            )),
-        })
-    }
-
-    fn move_back(&self, cx: &Cx) -> Result<(), Failure> {
-        let place_now = self.find(cx)?.map_err(|dirty| {
-            let UndoLook::Dirty(what) = dirty else {
-                return Failure::internal(format!("move `{}` back", self.to));
-            };
-            Failure::refused(format!(
-                "move `{}` back to `{}`: {what}",
-                self.to, self.from
-            ))
-        })?;
-        folders::make(cx, &folders::missing(folder_of(&self.from))?)?;
-        match place_now {
-            Place::There if !self.across => {
-                rename(&self.to, &self.from, Over::Nothing)?;
-                folders::sync(folder_of(&self.to))?;
-            }
-            Place::There => {
-                place(
-                    cx,
-                    &self.to,
-                    &self.from,
-                    &self.temporary_back,
-                    &self.was,
-                    Over::Nothing,
-                )?;
-                remove(&self.to)?;
-            }
-            Place::Both => remove(&self.to)?,
-            Place::Back => {}
-        }
-        folders::sync(folder_of(&self.from))?;
-        if let Some(digest) = &self.destination.digest
-            && !State::without_content(&self.to)?.exists
-        {
-            let kept = cx.host.kept(digest);
-            put(
-                &self.to,
-                &self.temporary,
-                &self.destination,
-                Over::Nothing,
-                |file, temporary| content::copy_into(cx, &kept, file, temporary),
-            )?;
-        }
-        remove_leftover(&self.temporary)?;
-        remove_leftover(&self.temporary_back)?;
-        folders::remove_empty(&self.folders)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -488,7 +233,7 @@ mod tests {
     };
 
     use runwright_core::{
-        kind::{Class, Looked},
+        kind::{Class, Looked, UndoLook},
         value::Value,
     };
     use serde_json::json;
@@ -508,8 +253,8 @@ mod tests {
         (folder, path)
     }
 
-    fn before(bench: &Bench, arguments: serde_json::Value) -> Before {
-        let step: FileMove = Value::from_stored(&arguments).read().expect("arguments");
+    fn before(bench: &Bench, arguments: &serde_json::Value) -> Before {
+        let step: FileMove = Value::from_stored(arguments).read().expect("arguments");
         match step.look_now(bench.cx()).expect("a look") {
             Look::Needed(change) => change.before,
             other => panic!("{other:?}"),
@@ -653,7 +398,7 @@ mod tests {
         let bench = Bench::new();
         let (_folder, elsewhere) = elsewhere(&bench);
         fs::write(bench.path("a"), "content").expect("written");
-        let across = before(&bench, json!({"from": "a", "to": elsewhere.join("b")}));
+        let across = before(&bench, &json!({"from": "a", "to": elsewhere.join("b")}));
         fs::write(&across.temporary, "cont").expect("half a copy");
         assert_eq!(across.look_back(bench.cx()), Ok(UndoLook::Needed));
         across.carry(bench.cx()).expect("moved");
@@ -665,7 +410,7 @@ mod tests {
         across.carry(bench.cx()).expect("done already");
 
         fs::write(bench.path("c"), "content").expect("written");
-        let within = before(&bench, json!({"from": "c", "to": "d"}));
+        let within = before(&bench, &json!({"from": "c", "to": "d"}));
         within.rename(bench.cx()).expect("moved");
         within.rename(bench.cx()).expect("done already");
     }
@@ -674,11 +419,11 @@ mod tests {
     fn what_somebody_changed_is_neither_moved_nor_moved_back() {
         let bench = Bench::new();
         fs::write(bench.path("a"), "one").expect("written");
-        let looked = before(&bench, json!({"from": "a", "to": "b"}));
+        let looked = before(&bench, &json!({"from": "a", "to": "b"}));
         fs::write(bench.path("a"), "another").expect("written");
         let failure = looked.rename(bench.cx()).expect_err("changed");
         assert_eq!(failure.class, Class::Refused);
-        let looked = before(&bench, json!({"from": "a", "to": "b"}));
+        let looked = before(&bench, &json!({"from": "a", "to": "b"}));
         fs::write(bench.path("b"), "taken").expect("written");
         let failure = looked.rename(bench.cx()).expect_err("taken");
         assert_eq!(failure.class, Class::Refused);

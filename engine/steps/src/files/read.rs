@@ -24,7 +24,7 @@ pub(super) const KIND: Kind = Kind::of::<FileRead>("file.read");
 ///   title: Read which system this is
 ///   file.read: { path: /etc/os-release, limit: 64KiB }
 ///   expect:
-///     - that: '"Debian" in result.text'
+///     - that: '"ID=" in result.text'
 /// ```
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

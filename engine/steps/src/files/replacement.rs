@@ -220,6 +220,11 @@ pub(super) fn put(
         .open(temporary)
         .map_err(|error| failed("write", path, &error))?;
     let placed = fill(&mut file, temporary)
+        .map_err(|mut failure| {
+            // People know the file by its own name.
+            failure.message = failure.message.replace(temporary.as_str(), path.as_str());
+            failure
+        })
         .and_then(|content| check(path, &content, wanted))
         .and_then(|()| set_attributes(&file, path, wanted))
         .and_then(|()| {
@@ -394,6 +399,26 @@ mod tests {
             .replace(bench.cx(), fill_with(b"other"))
             .expect_err("another content");
         assert_eq!(fs::read(&path).expect("there"), b"old");
+        assert!(!before.temporary.exists(), "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_failure_names_the_file_and_not_what_lies_beside_it() {
+        let bench = Bench::new();
+        let path = bench.path("a");
+        let before = look(&bench, &path, "new");
+        let failure = before
+            .replace(bench.cx(), |_, temporary| {
+                let full = io::Error::from(io::ErrorKind::StorageFull);
+                Err(failed("write", temporary, &full))
+            })
+            .expect_err("full");
+        assert_eq!(failure.message, format!("write `{path}`"));
+        assert!(
+            failure
+                .hint
+                .is_some_and(|hint| hint.starts_with("free space"))
+        );
         assert!(!before.temporary.exists(), "nothing is left beside it");
     }
 

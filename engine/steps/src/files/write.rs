@@ -29,7 +29,7 @@ use super::{
 pub(super) const KIND: Kind = Kind::of::<FileWrite>("file.write");
 
 /// What a template may cost: enough for megabytes of text, over in seconds.
-const FUEL: u64 = 20_000_000;
+const FUEL: u64 = 5_000_000;
 
 /// Gives a file its whole content: `content` as it is, or a `template` over `values`.
 ///
@@ -202,8 +202,8 @@ impl FileWrite {
         let diff = if before.was.digest == before.after.digest {
             None
         } else {
-            let old = old_content(cx, &before)?;
-            Some(content::diff(&path, old.as_deref(), content.as_bytes()))
+            let new = content.as_bytes();
+            Some(content::diff_with(cx, &path, before.was.size, new)?)
         };
         Ok(Look::Needed(Change {
             summary: before.summary(),
@@ -231,17 +231,6 @@ fn written(before: &Before) -> Written {
         digest: before.after.digest.clone().expect("a file has a digest"),
         mode: before.after.mode.expect("a file has a mode"),
         created: !before.was.exists,
-    }
-}
-
-/// Returns the old content for the diff; one that is too large to be shown is not read.
-fn old_content(cx: &Cx, before: &Before) -> Result<Option<Vec<u8>>, Failure> {
-    match before.was.size {
-        Some(size) if size.0 <= 16 << 20 => {
-            content::whole(cx, &before.path, Bytes(32 << 20)).map(Some)
-        }
-        Some(_) => Ok(Some(b"\0".to_vec())),
-        None => Ok(None),
     }
 }
 
@@ -577,6 +566,33 @@ mod tests {
             assert!(failure.message.contains(says), "{}", failure.message);
         }
         assert_eq!(fs::read(bench.path("real")).expect("there"), b"real");
+    }
+
+    #[test]
+    fn the_description_shows_the_action_in_full() {
+        let bench = Bench::new();
+        let description = bench.describe(
+            KIND,
+            json!({
+                "path": "/etc/a", "template": "{{ n }}", "values": {"n": {"$bytes": 1024}},
+                "mode": "0640", "owner": "root",
+            }),
+        );
+        assert_eq!(description.summary, "write /etc/a");
+        let details: Vec<String> = description
+            .details
+            .iter()
+            .map(|(name, text)| format!("{name}: {text}"))
+            .collect();
+        assert_eq!(
+            details,
+            [
+                "template: {{ n }}",
+                "values.n: 1KiB",
+                "mode: 0640",
+                "owner: root"
+            ]
+        );
     }
 
     #[test]
