@@ -2,6 +2,8 @@
 //!
 //! Nothing here does IO of its own: no clock, environment, file, process or random number. Drivers feed it.
 
+pub mod diagnostic;
 pub mod kind;
 pub mod units;
 pub mod value;
+pub mod yaml;
