@@ -4,6 +4,7 @@
 
 pub mod diagnostic;
 pub mod kind;
+pub mod schema;
 pub mod units;
 pub mod value;
 pub mod yaml;

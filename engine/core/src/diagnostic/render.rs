@@ -112,3 +112,207 @@ fn render_one(diagnostic: &Diagnostic, source: &Source, renderer: &Renderer) -> 
         .map(|hint| Level::HELP.message(one_line(hint)));
     renderer.render(&[group.elements(hints)])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, diagnostics: &[Diagnostic], expected: &str) {
+        let rendered = render(diagnostics, &Source::new("p.yml", text), Colour::Plain);
+        assert_eq!(
+            rendered.trim_end(),
+            expected.trim_matches('\n'),
+            "\n{rendered}"
+        );
+    }
+
+    #[test]
+    fn diagnostics_are_sorted_by_place_and_have_their_hints() {
+        check(
+            "a: 1\nb: 2\nc: 3\n",
+            &[
+                Diagnostic::warning("last", 10..11),
+                Diagnostic::error("first", 0..1)
+                    .hint("did you mean `b`?")
+                    .hint("or leave it out"),
+                Diagnostic::error("of the whole", None).hint("look again"),
+            ],
+            r"
+error: of the whole
+--> p.yml
+ = help: look again
+
+error: first
+ --> p.yml:1:1
+  |
+1 | a: 1
+  | ^
+  |
+  = help: did you mean `b`?
+  = help: or leave it out
+
+warning: last
+ --> p.yml:3:1
+  |
+3 | c: 3
+  | ^
+",
+        );
+    }
+
+    #[test]
+    fn a_line_of_50_kilobytes_is_cut_around_the_place() {
+        let text = format!("a: [{}]\n", "word, ".repeat(8_500));
+        check(
+            &text,
+            &[
+                Diagnostic::error("near", 4..8)
+                    .label(10..14, "close by")
+                    .label(50_000..50_004, "far away"),
+                Diagnostic::error("long", 3..50_000),
+                Diagnostic::error("far", 50_002..50_006).label(4..8, "first here"),
+            ],
+            r"
+error: long
+ --> p.yml:1:4
+  |
+1 | a: [word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word…
+  |    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+error: near
+ --> p.yml:1:5
+  |
+1 | a: [word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word…
+  |     ^^^^  ---- close by
+  |
+  = note: far away (line 1, column 50001)
+
+error: far
+ --> p.yml:1:50003
+  |
+ ::: 
+1 | …rd, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word, word…
+  |                                          ^^^^
+  |
+  = note: first here (line 1, column 5)
+",
+        );
+    }
+
+    #[test]
+    fn tabs_wide_characters_and_control_characters_do_not_move_the_caret() {
+        let text = "\u{feff}日本\tkey: \u{1b}[31mx\r\nb: 1\r\n";
+        let key = text.find("key").expect("it is there");
+        check(
+            text,
+            &[
+                Diagnostic::error("wide", key..key + 3),
+                Diagnostic::error("odd `\u{1b}[31m` \u{202e}\nname", key + 5..key + 10)
+                    .label(0..6, "line\nbreak"),
+                Diagnostic::error("end", text.len()..text.len()),
+            ],
+            r"
+error: wide
+ --> p.yml:1:4
+  |
+1 | 日本    key: ␛[31mx
+  |         ^^^
+
+error: odd `\u{1b}[31m` \u{202e}\nname
+ --> p.yml:1:9
+  |
+1 | 日本    key: ␛[31mx
+  | --           ^^^^^
+  | |
+  | line\nbreak
+
+error: end
+ --> p.yml:3:1
+  |
+3 |
+  | ^
+",
+        );
+    }
+
+    #[test]
+    fn places_over_several_lines_are_marked_in_the_first() {
+        check(
+            "a:\n  - b\n  - c\n\nd: 1\ne: 1\nf: 1\ng: 1\nh: 1\ni:\n  - j\n  - k\n",
+            &[Diagnostic::error("list", 5..16).label(46..60, "and here")],
+            r"
+error: list
+  --> p.yml:2:3
+   |
+ 2 |   - b
+   |   ^^^
+...
+11 |   - j
+   |   --- and here
+",
+        );
+    }
+
+    #[test]
+    fn places_off_the_text_are_shown_at_its_end_or_begin_of_character() {
+        check(
+            "é: 1",
+            &[
+                Diagnostic::error("half", 1..1),
+                Diagnostic::error("behind", 90..99),
+                Diagnostic::error("turned", Some(Range { start: 3, end: 2 })),
+            ],
+            r"
+error: half
+ --> p.yml:1:1
+  |
+1 | é: 1
+  | ^
+
+error: turned
+ --> p.yml:1:3
+  |
+1 | é: 1
+  |   ^
+
+error: behind
+ --> p.yml:1:5
+  |
+1 | é: 1
+  |     ^
+",
+        );
+    }
+
+    #[test]
+    fn colour_is_all_that_differs() {
+        let source = Source::new("p.yml", "a: 1\n");
+        let diagnostics = [Diagnostic::error("wrong", 0..1).hint("help")];
+        let coloured = render(&diagnostics, &source, Colour::Ansi);
+        let escape = regex::Regex::new("\u{1b}\\[[0-9;]*m").expect("a pattern");
+        assert!(coloured.contains("\u{1b}["));
+        assert_eq!(
+            escape.replace_all(&coloured, ""),
+            render(&diagnostics, &source, Colour::Plain)
+        );
+    }
+
+    #[test]
+    fn one_line_is_one_line() {
+        let source = Source::new("p.yml", "é: 1\n");
+        let twice = Diagnostic::error("dupl\nicate", 4..5)
+            .hint("one")
+            .hint("two");
+        assert_eq!(
+            line(&twice, &source),
+            "p.yml:1:4: error: dupl\\nicate (one; two)"
+        );
+        assert_eq!(
+            line(&Diagnostic::warning("empty", None), &source),
+            "p.yml: warning: empty"
+        );
+    }
+}

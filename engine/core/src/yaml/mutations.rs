@@ -1,10 +1,15 @@
 //! A playbook damaged in thousands of ways: nothing panics, and every place is one that can be shown.
 
-use super::{Data, Limits, Node, parse};
-use crate::diagnostic::{Colour, Diagnostic, Source, line, render};
+use serde_json::{Value as Json, json};
+
+use crate::{
+    diagnostic::{Colour, Diagnostic, Source, line, render},
+    schema::{self, Templates},
+    yaml::{Data, Limits, Node, parse},
+};
 
 const PLAYBOOK: &str = include_str!("playbook.yml");
-const ROUNDS: usize = 4_000;
+const ROUNDS: usize = 3_000;
 
 /// What a slip or a paste may leave behind.
 const PIECES: [&str; 30] = [
@@ -85,9 +90,52 @@ fn check_problem(problem: &Diagnostic, source: &Source) {
     assert!(problem.to_json(source)["message"].is_string());
 }
 
+/// A schema that has every word the check reads, somewhere in the playbook.
+fn schema() -> Json {
+    json!({
+        "required": ["playbook", "steps"],
+        "properties": {
+            "playbook": { "type": "string", "pattern": "^[a-z-]+$" },
+            "version": { "type": "string", "maxLength": 10 },
+            "title": { "type": ["string", "null"] },
+            "description": { "type": "string", "x-literal": true },
+            "owner": true,
+            "tags": { "type": "array", "items": { "enum": ["sqlite", "recovery", "wal"] }, "uniqueItems": true },
+            "inputs": { "type": "object", "additionalProperties": { "$ref": "#/$defs/input" } },
+            "common": { "properties": { "on_failure": { "const": "rollback" }, "timeout": { "type": "string", "format": "duration" } } },
+            "locks": { "type": "array", "items": { "type": "string" }, "maxItems": 2 },
+            "guards": { "type": "array", "prefixItems": [{ "type": "object" }] },
+            "steps": { "type": "array", "items": { "$ref": "#/$defs/step" }, "minItems": 1 },
+            "outputs": { "anyOf": [{ "type": "object" }, { "type": "null" }] },
+        },
+        "$defs": {
+            "input": {
+                "properties": {
+                    "type": { "oneOf": [{ "const": "path" }, { "const": "bytes" }, { "const": "integer" }] },
+                    "default": { "anyOf": [
+                        { "type": "integer", "minimum": 0 }, { "type": "string", "format": "bytes" }
+                    ] },
+                    "help": { "type": "string" },
+                },
+                "required": ["type"],
+            },
+            "step": {
+                "required": ["id"],
+                "properties": {
+                    "id": { "type": "string" },
+                    "when": { "type": ["string", "boolean"] },
+                    "group": { "type": "array", "items": { "$ref": "#/$defs/step" } },
+                },
+                "additionalProperties": true,
+            },
+        },
+    })
+}
+
 #[test]
 fn no_mutation_panics_or_has_a_place_off_the_text() {
     let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+    let schema = schema();
     let (mut trees, mut refused) = (0, 0);
     for _ in 0..ROUNDS {
         let mut text: Vec<char> = PLAYBOOK.chars().collect();
@@ -102,6 +150,7 @@ fn no_mutation_panics_or_has_a_place_off_the_text() {
                 trees += 1;
                 check_places(&root, &yaml, &mut dice);
                 let _ = root.to_value();
+                schema::check(&root, &schema, Templates::Allowed, &mut problems);
             }
             None => {
                 refused += 1;
@@ -126,6 +175,7 @@ fn no_mutation_panics_or_has_a_place_off_the_text() {
 fn the_playbook_itself_has_no_mistakes() {
     let mut problems = Vec::new();
     let root = parse(PLAYBOOK, &Limits::default(), &mut problems).expect("a tree");
+    schema::check(&root, &schema(), Templates::Allowed, &mut problems);
     assert_eq!(problems, []);
     check_places(&root, PLAYBOOK, &mut Dice(1));
 }

@@ -3,7 +3,10 @@
 use std::ops::Range;
 
 use super::{Node, Style};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, floor};
+
+/// How far a line is read to word a hint: a file of one endless line must not be read for each of its mistakes.
+const NEAR: usize = 1_000;
 
 impl Node {
     /// Returns the hint for an expression that turned out to be cut off by a comment.
@@ -46,7 +49,7 @@ pub(super) fn unquoted_template(
     end: Option<usize>,
     in_flow: bool,
 ) -> (Diagnostic, String) {
-    let line_end = line_end(text, start);
+    let line_end = line_end(&text[..floor(text, start + NEAR)], start);
     let closed = end.unwrap_or_else(|| {
         text[start..line_end]
             .find("}}")
@@ -130,12 +133,16 @@ pub(super) fn own_line(text: &str, start: usize) -> String {
 
 /// Returns the key that stands before a value on its line.
 fn key_before(text: &str, start: usize) -> Option<&str> {
-    let before = text[line_start(text, start)..start]
-        .trim_end()
-        .strip_suffix(':')?;
+    let before = before(text, start).trim_end().strip_suffix(':')?;
     let key = before.rsplit(['{', ',', '[']).next()?.trim();
     let key = key.trim_start_matches("- ").trim();
     (!key.is_empty() && key.len() <= 40 && !key.contains(char::is_whitespace)).then_some(key)
+}
+
+/// Returns what stands before `at` on its line, as far as it is near.
+fn before(text: &str, at: usize) -> &str {
+    let near = &text[floor(text, at.saturating_sub(NEAR))..at];
+    &near[line_start(near, near.len())..]
 }
 
 /// Returns `text` as a scalar in quotes, with as few escapes as can be.
