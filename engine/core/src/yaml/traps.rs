@@ -109,12 +109,7 @@ pub(super) fn keys_without_colon(
 pub(super) fn block_form(text: &str, start: usize, in_flow: bool) -> String {
     let lead = match key_before(text, start) {
         Some(key) => format!("{key}: >-"),
-        None if text[line_start(text, start)..start]
-            .trim_end()
-            .ends_with('-') =>
-        {
-            "- >-".to_owned()
-        }
+        None if before(text, start).trim_end().ends_with('-') => "- >-".to_owned(),
         None => ">-".to_owned(),
     };
     let around = if in_flow { " instead of `{ }`" } else { "" };
