@@ -125,13 +125,13 @@ fn main() {
     drop(journal);
 
     print_median("open home and journal, close", 200, || {
-        let home = Home::open(&home.path().to_owned()).expect("a home");
+        let home = Home::open(home.path()).expect("a home");
         drop(Journal::open(&home).expect("a journal"));
     });
     let mut number = 0;
     print_median("open, begin, 6 events in 3 appends, close", 200, || {
         number += 1;
-        let home = Home::open(&home.path().to_owned()).expect("a home");
+        let home = Home::open(home.path()).expect("a home");
         let journal = Journal::open(&home).expect("a journal");
         let mut writer = journal.begin(&format!("run{number:09}")).expect("a run");
         for sync in [Sync::No, Sync::No, Sync::Yes] {

@@ -549,11 +549,11 @@ mod tests {
             assert_eq!(journal.record(RUN_A).expect("it is there"), expected);
             assert_eq!(
                 journal.steps(RUN_A).expect("it can be read"),
-                [done.clone()]
+                std::slice::from_ref(&done)
             );
             assert_eq!(
                 journal.findings(RUN_A).expect("it can be read"),
-                [finding.clone()]
+                std::slice::from_ref(&finding)
             );
         };
         check();

@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use camino::Utf8PathBuf;
-use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+use camino::{Utf8Path, Utf8PathBuf};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, ffi};
 
 use super::{
     JournalError, Sync,
@@ -17,16 +17,24 @@ use crate::home::{Home, sync_folder};
 /// How long a writer waits for the others.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// `NORMAL` syncs when the log is moved into the file, and [`Store::sync`] does the rest. Not `OFF`: a power loss while
+/// it is moved would take what was synced before. The log is moved every 16 MiB.
+const SETTINGS: &str = "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000";
+
+/// How long a log is left behind: moving it would cost more syncs than a short run itself, reading it again costs the
+/// next process a tenth of a millisecond.
+const LOG_LEFT: u64 = 512 << 10;
+
 /// One connection to the journal.
 #[derive(Debug)]
 pub(super) struct Store {
     home: Home,
     path: Utf8PathBuf,
     connection: Connection,
-    /// What SQLite was told last.
-    synchronous: Option<Sync>,
-    /// Whether a commit since the last synced one has not been.
+    /// Whether something was committed and not synced since.
     unsynced: bool,
+    /// Whether the log's name in the home is synced.
+    log_is_named: bool,
 }
 
 impl Store {
@@ -44,10 +52,15 @@ impl Store {
             })?;
         }
         let mut store = Store::connect(home, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        store.read("set up", |connection| {
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            connection.execute_batch(SETTINGS)
+        })?;
         if store.version()? < LADDER.len() {
-            store.tell(Sync::Yes)?;
             let migrated = schema::migrate(&mut store.connection, LADDER);
             migrated.map_err(|error| JournalError::sqlite("migrate", &path, error))?;
+            store.unsynced = true;
+            store.sync()?;
         }
         Ok(store)
     }
@@ -91,25 +104,31 @@ impl Store {
         sync: Sync,
         body: impl Fn(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, JournalError> {
-        self.tell(sync)?;
-        let result = match transaction(&self.connection, &body) {
-            Err(error) if may_be_full(&error) => {
-                release_reserve(&self.home);
-                transaction(&self.connection, &body)
+        let mut result = transaction(&self.connection, &body);
+        for make_room in [release_reserve, restart_log] {
+            if !result.as_ref().is_err_and(may_be_full) {
+                break;
             }
-            other => other,
-        };
+            make_room(self);
+            result = transaction(&self.connection, &body);
+        }
         let value = result.map_err(|error| self.failed(action, error))?;
-        self.unsynced = sync == Sync::No;
+        self.unsynced = true;
+        if sync == Sync::Yes {
+            self.sync()?;
+        }
         Ok(value)
     }
 
-    /// Syncs what was committed without.
+    /// Syncs what was committed and is not synced yet.
+    ///
+    /// SQLite could do that with each commit, but syncs the folder as well, in each process: a second wait for the disk
+    /// that a short run would feel.
     pub(super) fn sync(&mut self) -> Result<(), JournalError> {
         if !self.unsynced {
             return Ok(());
         }
-        let log = Utf8PathBuf::from(format!("{}-wal", self.path));
+        let log = self.log();
         let failed = |source| JournalError::Io {
             action: "sync",
             path: log.clone(),
@@ -119,9 +138,16 @@ impl Store {
         fs::File::open(&log)
             .and_then(|file| file.sync_data())
             .map_err(failed)?;
-        sync_folder(self.home.path()).map_err(failed)?;
+        if !self.log_is_named {
+            sync_folder(self.home.path()).map_err(failed)?;
+            self.log_is_named = true;
+        }
         self.unsynced = false;
         Ok(())
+    }
+
+    fn log(&self) -> Utf8PathBuf {
+        log(&self.path)
     }
 
     pub(super) fn failed(&self, action: &'static str, error: rusqlite::Error) -> JournalError {
@@ -140,10 +166,12 @@ impl Store {
                 connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
             Ok((connection, application))
         };
+        // An empty log may have been made just now, by a reader.
+        let log_is_named = fs::metadata(log(&path)).is_ok_and(|log| log.len() > 0);
         let connected = match connect() {
             // Opening makes `-wal` and `-shm`.
             Err(error) if may_be_full(&error) || is_cant_open(&error) => {
-                release_reserve(home);
+                release_reserve_of(home);
                 connect()
             }
             other => other,
@@ -157,8 +185,8 @@ impl Store {
             home: home.clone(),
             path,
             connection,
-            synchronous: None,
             unsynced: false,
+            log_is_named,
         })
     }
 
@@ -179,20 +207,10 @@ impl Store {
                 .unwrap_or_else(|_| "of a later version".to_owned()),
         })
     }
+}
 
-    fn tell(&mut self, sync: Sync) -> Result<(), JournalError> {
-        if self.synchronous == Some(sync) {
-            return Ok(());
-        }
-        // Not OFF: moving the log into the file must stay synced, or a power loss takes what was synced before.
-        let pragma = match sync {
-            Sync::Yes => "PRAGMA synchronous = FULL",
-            Sync::No => "PRAGMA synchronous = NORMAL",
-        };
-        self.read("set up", |connection| connection.execute_batch(pragma))?;
-        self.synchronous = Some(sync);
-        Ok(())
-    }
+fn log(path: &Utf8Path) -> Utf8PathBuf {
+    format!("{path}-wal").into()
 }
 
 fn transaction<T>(
@@ -245,7 +263,21 @@ fn is_cant_open(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::CannotOpen)
 }
 
-fn release_reserve(home: &Home) {
+fn release_reserve(store: &Store) {
+    release_reserve_of(&store.home);
+}
+
+/// Moves the log into the file, so that it is written again from its beginning and needs no space.
+fn restart_log(store: &Store) {
+    let moved = store
+        .connection
+        .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+    if let Err(error) = moved {
+        tracing::warn!(%error, "the log could not be moved into the journal");
+    }
+}
+
+fn release_reserve_of(home: &Home) {
     match home.release_reserve() {
         Ok(true) => tracing::warn!("the disk seems full: the reserve was given up"),
         Ok(false) => {}
@@ -253,11 +285,21 @@ fn release_reserve(home: &Home) {
     }
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        if fs::metadata(self.log()).is_ok_and(|log| log.len() > LOG_LEFT) {
+            // Who else has it open moves the log later: nobody is waited for.
+            let _ = self.connection.busy_handler(None::<fn(i32) -> bool>);
+            let _ = self
+                .connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-
-    use camino::Utf8Path;
 
     use super::super::{Journal, JournalError, Row, Sync, testing::*};
     use crate::{
@@ -354,11 +396,13 @@ mod tests {
                 .expect("room");
             (journal, writer)
         });
-        let log = Utf8Path::new("journal.db-wal");
-        assert!(
-            !home.path().join(log).exists(),
-            "the log has to be made again"
-        );
+        // Another connection that closes as the last one removes log and index: they have to be made again.
+        let other = rusqlite::Connection::open(home.journal()).expect("it opens");
+        other
+            .execute_batch("SELECT count(*) FROM events")
+            .expect("it reads");
+        drop(other);
+        assert!(!home.path().join("journal.db-wal").exists());
         fill(&home);
         let journal = Journal::open(&home).expect("the reserve has room for the log");
         let mut writer = journal.reopen(RUN_A).expect("its folder is there");
@@ -370,6 +414,30 @@ mod tests {
             .expect("it can be read")
             .expect("it is there");
         assert_eq!(journal.events(RUN_A).count(), 2);
+    }
+
+    #[test]
+    fn a_short_log_is_left_behind_and_a_long_one_is_moved() {
+        let bench = Bench::new();
+        let home = bench.journal.home().clone();
+        drop(bench.begin(RUN_A));
+        let log = home.path().join("journal.db-wal");
+        let Bench { journal, sandbox } = bench;
+        drop(journal);
+        let length = || std::fs::metadata(&log).expect("it stays").len();
+        assert!(length() > 0);
+
+        let journal = Journal::open(&home).expect("a journal");
+        let mut writer = journal.reopen(RUN_A).expect("nobody holds it");
+        let big = "x".repeat(1 << 20);
+        writer
+            .append(&[data(&big)], &[], Sync::No)
+            .expect("it is appended");
+        drop((journal, writer));
+        assert_eq!(length(), 0);
+        let journal = Journal::open(&home).expect("a journal");
+        assert!(journal.verify(None).expect("it can be read").holds());
+        drop(sandbox);
     }
 
     #[test]

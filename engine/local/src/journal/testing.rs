@@ -10,17 +10,15 @@ pub(super) const RUN_C: &str = "cccccccccccc";
 /// A journal in a home of its own, gone afterwards.
 pub(super) struct Bench {
     pub(super) journal: Journal,
-    _sandbox: Sandbox,
+    /// Goes last: the home is removed with it.
+    pub(super) sandbox: Sandbox,
 }
 
 impl Bench {
     pub(super) fn new() -> Bench {
         let sandbox = Sandbox::new();
         let journal = Journal::open(&sandbox.home()).expect("a journal");
-        Bench {
-            journal,
-            _sandbox: sandbox,
-        }
+        Bench { journal, sandbox }
     }
 
     /// Begins `run` with one event and its row.

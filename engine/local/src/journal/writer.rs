@@ -92,8 +92,8 @@ impl RunWriter {
     ///
     /// # Errors
     ///
-    /// On an error nothing was appended. [`JournalError::Full`] can be tried again once there is space; after any other
-    /// but [`JournalError::Busy`] this writer appends no more.
+    /// On [`JournalError::Full`] and [`JournalError::Busy`] nothing was appended, and it can be tried again. After any
+    /// other this writer appends no more: when the disk does not sync, what it holds is not known.
     pub fn append(
         &mut self,
         events: &[NewEvent<'_>],
@@ -377,7 +377,7 @@ mod tests {
             let mut writer = journal.begin(RUN_A).expect("a run");
             loop {
                 let text = writer.next().to_string();
-                let sync = if writer.next() % 50 == 0 {
+                let sync = if writer.next().is_multiple_of(50) {
                     Sync::Yes
                 } else {
                     Sync::No
