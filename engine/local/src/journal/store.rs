@@ -31,10 +31,12 @@ pub(super) struct Store {
     home: Home,
     path: Utf8PathBuf,
     connection: Connection,
-    /// Whether something was committed and not synced since.
+    /// Whether something may be committed and not synced: at first what a killed process has left.
     unsynced: bool,
     /// Whether the log's name in the home is synced.
     log_is_named: bool,
+    /// Whether a long log is moved into the file at the end: not when the journal is only read, or was refused.
+    moves_log: bool,
 }
 
 impl Store {
@@ -52,14 +54,12 @@ impl Store {
             })?;
         }
         let mut store = Store::connect(home, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        store.read("set up", |connection| {
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-            connection.execute_batch(SETTINGS)
-        })?;
-        if store.version()? < LADDER.len() {
+        let version = store.version()?;
+        store.read("set up", |connection| connection.execute_batch(SETTINGS))?;
+        store.moves_log = true;
+        if version < LADDER.len() {
             let migrated = schema::migrate(&mut store.connection, LADDER);
             migrated.map_err(|error| JournalError::sqlite("migrate", &path, error))?;
-            store.unsynced = true;
             store.sync()?;
         }
         Ok(store)
@@ -97,7 +97,8 @@ impl Store {
         body(&transaction)
     }
 
-    /// Runs `body` in a transaction. On a full disk the reserve is given up and `body` runs a second time.
+    /// Runs `body` in a transaction. On a full disk it runs again once the reserve is given up, and once more when the
+    /// log is moved into the file.
     pub(super) fn write<T>(
         &mut self,
         action: &'static str,
@@ -160,6 +161,7 @@ impl Store {
         let connect = || -> rusqlite::Result<(Connection, i32)> {
             let mut connection =
                 Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             connection.busy_handler(Some(patience()))?;
             connection.set_prepared_statement_cache_capacity(64);
             let application =
@@ -185,8 +187,9 @@ impl Store {
             home: home.clone(),
             path,
             connection,
-            unsynced: false,
+            unsynced: true,
             log_is_named,
+            moves_log: false,
         })
     }
 
@@ -204,7 +207,7 @@ impl Store {
             engine: self
                 .connection
                 .query_row(engine, [], |row| row.get(0))
-                .unwrap_or_else(|_| "of a later version".to_owned()),
+                .unwrap_or_else(|_| "of the version that wrote it".to_owned()),
         })
     }
 }
@@ -287,7 +290,7 @@ fn release_reserve_of(home: &Home) {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if fs::metadata(self.log()).is_ok_and(|log| log.len() > LOG_LEFT) {
+        if self.moves_log && fs::metadata(self.log()).is_ok_and(|log| log.len() > LOG_LEFT) {
             // Who else has it open moves the log later: nobody is waited for.
             let _ = self.connection.busy_handler(None::<fn(i32) -> bool>);
             let _ = self
@@ -460,12 +463,18 @@ mod tests {
     fn a_journal_of_a_newer_engine_is_refused_and_left_alone() {
         let bench = Bench::new();
         drop(bench.begin(RUN_A));
-        bench
-            .tamper(
-                "PRAGMA user_version = 7; UPDATE meta SET value = '2.3.0' WHERE name = 'engine'",
+        // The log is long enough that a journal of our own would be tidied.
+        let newer = rusqlite::Connection::open(bench.journal.path()).expect("it opens");
+        newer
+            .execute_batch(
+                "PRAGMA user_version = 7; UPDATE meta SET value = '2.3.0' WHERE name = 'engine';
+                 CREATE TABLE new (x); INSERT INTO new VALUES (zeroblob(1000000));",
             )
-            .expect("it is tampered with");
+            .expect("it is written to");
         let home = bench.journal.home();
+        let files = || ["", "-wal"].map(|it| std::fs::read(format!("{}{it}", home.journal())));
+        let before = files().map(Result::ok);
+        assert!(before.iter().all(Option::is_some));
         let open = Journal::open(home).expect_err("it is newer");
         let find = Journal::find(home).expect_err("it is newer");
         for error in [open, find] {
@@ -478,6 +487,10 @@ mod tests {
                 )
             );
         }
+        assert!(
+            files().map(Result::ok) == before,
+            "a refusal changes nothing"
+        );
     }
 
     #[test]
@@ -529,6 +542,10 @@ mod tests {
     #[test]
     fn a_commit_without_a_sync_is_synced_by_the_next_that_asks() {
         let bench = Bench::new();
+        assert!(
+            bench.journal.store().unsynced,
+            "what a killed process left may not be synced"
+        );
         let mut writer = bench.begin(RUN_A);
         assert!(bench.journal.store().unsynced);
         let appended = writer.append(&[], &[], Sync::Yes).expect("it is synced");
