@@ -1,0 +1,135 @@
+//! The journal: the events of all runs, append-only, in one SQLite file.
+//!
+//! Each run has a chain of hashes of its own ([`chain`]); the first event of a run goes on from the first event of the
+//! run begun before it, so that a missing run shows. What `history` and `show` list is kept beside the events, written
+//! in the same transaction ([`Row`]), and can be made again from them.
+//!
+//! Deliberately not here: what an event means, and the clock.
+
+pub mod chain;
+mod error;
+mod inbox;
+mod prune;
+mod read;
+mod rows;
+mod schema;
+mod store;
+#[cfg(test)]
+mod testing;
+mod verify;
+mod writer;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use camino::Utf8PathBuf;
+
+use self::store::Store;
+pub use self::{
+    chain::EventHash,
+    error::JournalError,
+    inbox::{Message, NewMessage},
+    prune::Stone,
+    read::{Begun, Event, Events, RunFilter},
+    rows::{FindingRow, Row, RunRecord, RunRow, StepRow},
+    verify::{Difference, Verification, VerifiedRun},
+    writer::{Appended, NewEvent, RunWriter},
+};
+use crate::{home::Home, lock::Lock};
+
+/// Whether a commit must have reached the disk before it is reported as done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// Yes: it survives the loss of power, and so does everything before it.
+    Yes,
+    /// No: it survives the end of this process, however sudden, and is synced with the next that is.
+    No,
+}
+
+/// A journal that is open. Clones share one connection.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    home: Home,
+    store: Arc<Mutex<Store>>,
+}
+
+impl Journal {
+    /// Opens the journal of `home`; creates it where it is missing, migrates an older one.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a journal of a newer engine ([`JournalError::Newer`]) and a file that is none.
+    pub fn open(home: &Home) -> Result<Journal, JournalError> {
+        let store = Store::open(home)?;
+        // Given up when the disk was full, and not taken again if that process was killed.
+        if let Err(error) = home.restore_reserve() {
+            tracing::warn!(%error, "no reserve could be set aside for a full disk");
+        }
+        Ok(Journal::over(home, store))
+    }
+
+    /// Opens the journal of `home` for reading only; `None` when there are no runs yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::open`].
+    pub fn find(home: &Home) -> Result<Option<Journal>, JournalError> {
+        let store = Store::find(home)?;
+        Ok(store.map(|store| Journal::over(home, store)))
+    }
+
+    /// Returns the home that the journal lies in.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Returns where the journal lies.
+    pub fn path(&self) -> Utf8PathBuf {
+        self.home.journal()
+    }
+
+    /// Returns whether `run` was left without an end: it should have a process, and nobody holds its lock.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::NoRun`] when the journal knows no such run.
+    pub fn interrupted(&self, run: &str) -> Result<bool, JournalError> {
+        let record = self.record(run)?;
+        Ok(ATTENDED.contains(&record.row.state.as_str())
+            && Lock::holder(&self.home.lock(run))?.is_none())
+    }
+
+    /// Gives up the reserve, so that something can still be written on a full disk; returns whether there was one.
+    ///
+    /// Appending does that by itself.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file can't be removed.
+    pub fn release_reserve(&self) -> std::io::Result<bool> {
+        self.home.release_reserve()
+    }
+
+    /// Sets the reserve aside again once there is room; returns whether it is there now.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it can't be written for another reason than a full disk.
+    pub fn restore_reserve(&self) -> std::io::Result<bool> {
+        self.home.restore_reserve()
+    }
+
+    fn over(home: &Home, store: Store) -> Journal {
+        Journal {
+            home: home.clone(),
+            store: Arc::new(Mutex::new(store)),
+        }
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        // A transaction that a panic cut off is rolled back before the next one begins.
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The states in which a run has a process.
+const ATTENDED: [&str; 2] = ["running", "rolling_back"];
