@@ -1,11 +1,14 @@
 //! The embedded driver of Runwright: what a run keeps on this machine.
 //!
-//! [`home`] is the folder that holds everything, [`journal`] the events of all runs, [`folder`] the files of one run.
-//! Nothing here knows what an event means: it is a kind, a step and JSON text.
+//! [`home`] is the folder that holds everything, [`journal`] the events of all runs, [`folder`] the files of one run;
+//! none of them knows what an event means: it is a kind, a step and JSON text. [`run`] is the loop that feeds the
+//! machine, [`preview`] the same machine with a driver that only looks.
 
 pub mod folder;
 pub mod home;
 pub mod journal;
 pub mod lock;
+pub mod preview;
+pub mod run;
 #[cfg(test)]
 mod testing;

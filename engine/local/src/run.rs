@@ -6,6 +6,7 @@
 mod clock;
 mod host;
 mod project;
+mod requires;
 mod secrets;
 mod work;
 
@@ -17,7 +18,7 @@ use std::{
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use runwright_core::{
     event::{Begun, Body, Event, Goal, StepKey},
-    kind::{Action, BoxFuture, Effect, Kind, Undoes},
+    kind::{Action, BoxFuture, Children, Effect, Kind, Undoes},
     machine::{Answer, Command, CommandId, Job, Mode, NotDue, State},
     plan::{self, NodeId, Plan},
     port::{Asked, Asker, Reporter, Told},
@@ -84,6 +85,7 @@ pub struct Run {
     around: Surroundings,
     projector: Projector,
     begun: Arc<Begun>,
+    children: Arc<Children>,
     seq: u64,
     pending: Vec<Written>,
     ready: VecDeque<(CommandId, Answer)>,
@@ -206,6 +208,7 @@ impl Run {
             writer,
             around,
             projector: Projector::default(),
+            children: Arc::new(begun.children.clone()),
             begun: Arc::new(begun),
             seq: 0,
             pending: Vec::new(),
