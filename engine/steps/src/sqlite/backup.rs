@@ -196,7 +196,7 @@ impl Backup {
         }
         let part = Part::new(&before.part).map_err(|error| io_failed(&error))?;
         let rows = self.copy(cx, &set, &what, &part)?;
-        let made = verify(cx, &part, &what, rows)?;
+        let made = verify(cx, &part, &what, &rows)?;
         let finish = || -> io::Result<()> {
             take_over_owner(&set.main, &part.path)?;
             let mark = Mark {
@@ -301,7 +301,7 @@ fn verify(
     cx: &Cx,
     part: &Part,
     what: &str,
-    rows: BTreeMap<String, u64>,
+    rows: &BTreeMap<String, u64>,
 ) -> Result<BackedUp, Failure> {
     let made = judge(cx, &part.path)?;
     if made.integrity != "ok" {
@@ -311,7 +311,7 @@ fn verify(
         )
         .hint("the database itself is damaged; sqlite.check tells how deep"));
     }
-    if made.tables != rows {
+    if made.tables != *rows {
         return Err(Failure::new(
             Class::Expect,
             format!(
@@ -564,5 +564,203 @@ impl RemoveBackup {
 
     fn failed(&self, error: &io::Error) -> Failure {
         Failure::internal(self.describe()).because(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runwright_core::{
+        kind::{Looked, UndoRecord},
+        value::Value,
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        sqlite::testing::{self, Child},
+        testing::Bench,
+    };
+
+    fn back_up(bench: &Bench, overwrite: bool) -> Result<(Value, Option<UndoRecord>), Failure> {
+        bench.run(KIND, arguments(bench, overwrite))
+    }
+
+    fn arguments(bench: &Bench, overwrite: bool) -> serde_json::Value {
+        json!({
+            "database": bench.path("kv.db"), "to": bench.path("copy.db"), "overwrite": overwrite,
+            "busy_timeout": "20s"
+        })
+    }
+
+    fn undo(bench: &Bench, record: Option<UndoRecord>) -> UndoLook {
+        bench
+            .undo(KIND, &record.expect("an undo"))
+            .expect("an undo that works")
+    }
+
+    #[test]
+    fn a_database_that_is_written_all_the_time_is_copied_in_one_moment() {
+        for setup in [
+            "PRAGMA journal_mode = WAL;",
+            "PRAGMA journal_mode = DELETE;",
+        ] {
+            let bench = Bench::new();
+            let path = bench.path("kv.db");
+            testing::database(
+                &path,
+                &format!(
+                    "{setup} CREATE TABLE twin (id INTEGER PRIMARY KEY, key TEXT, value TEXT);"
+                ),
+                5_000,
+            );
+            let writer = Child::repeating(
+                &path,
+                "INSERT INTO twin SELECT * FROM kv;",
+                "BEGIN IMMEDIATE; INSERT INTO kv (key) VALUES ('x'); INSERT INTO twin (key) VALUES ('x'); COMMIT;",
+            );
+            let (result, record) = back_up(&bench, false).expect("a copy");
+            let result = result.to_plain();
+            writer.release();
+            assert_eq!(result["integrity"], "ok");
+            assert_eq!(result["tables"]["kv"], result["tables"]["twin"]);
+            assert!(result["rows"].as_u64() >= Some(10_000));
+            let copy = bench.path("copy.db");
+            assert_eq!(result["bytes"], set::size(&copy));
+            let digest = Digest::of(&fs::read(&copy).expect("a copy"));
+            assert_eq!(result["digest"], digest.0);
+            let named: Vec<String> = testing::folder_of(&copy).into_keys().collect();
+            assert!(
+                named.iter().all(|name| !name.contains("copy.db.")),
+                "{named:?}"
+            );
+
+            assert_eq!(undo(&bench, record), UndoLook::Needed);
+            assert!(!copy.exists());
+        }
+    }
+
+    #[test]
+    fn the_wal_of_a_crash_is_copied_and_left_alone() {
+        let bench = Bench::new();
+        let path = bench.path("kv.db");
+        testing::crashed(&path, 10, 2_000);
+        let mut before = testing::folder_of(&path);
+        let (result, _) = back_up(&bench, false).expect("a copy");
+        assert_eq!(result.to_plain()["rows"], 2_010);
+        let mut after = testing::folder_of(&path);
+        after.remove("copy.db").expect("a copy");
+        before.remove("copy.db");
+        assert_eq!(after, before);
+    }
+
+    #[test]
+    fn a_copy_that_was_made_already_is_done_and_one_that_is_not_ours_is_refused() {
+        let bench = Bench::new();
+        testing::database(&bench.path("kv.db"), "", 100);
+        let (made, _) = back_up(&bench, false).expect("a copy");
+        let look = bench.look(KIND, arguments(&bench, false)).expect("a look");
+        assert_eq!(look, Looked::Done(made));
+
+        fs::write(bench.path("copy.db"), "of somebody else").expect("a file");
+        let failure = back_up(&bench, false).expect_err("a file in the way");
+        assert_eq!(failure.class, Class::Refused);
+        let content = fs::read(bench.path("copy.db")).expect("a file");
+        assert_eq!(content, b"of somebody else");
+    }
+
+    #[test]
+    fn a_copy_that_was_written_to_is_not_removed() {
+        let bench = Bench::new();
+        testing::database(&bench.path("kv.db"), "", 100);
+        let (_, record) = back_up(&bench, false).expect("a copy");
+        let connection = Connection::open(bench.path("copy.db")).expect("a connection");
+        connection.execute("DELETE FROM kv", []).expect("a change");
+        drop(connection);
+        let look = undo(&bench, record);
+        assert!(matches!(look, UndoLook::Dirty(_)), "{look:?}");
+        assert!(bench.path("copy.db").exists());
+    }
+
+    #[test]
+    fn what_is_overwritten_comes_back() {
+        let bench = Bench::new();
+        let copy = bench.path("copy.db");
+        testing::database(&bench.path("kv.db"), "", 100);
+        testing::database(&copy, "", 3);
+        let old = fs::read(&copy).expect("a file");
+        let (result, record) = back_up(&bench, true).expect("a copy");
+        assert_eq!(result.to_plain()["rows"], 100);
+        let record = record.expect("an undo");
+        assert_eq!(record.lapses, Some(Span::from_seconds(7 * 24 * 3600)));
+        assert_eq!(undo(&bench, Some(record.clone())), UndoLook::Needed);
+        assert_eq!(fs::read(&copy).expect("a file"), old);
+        assert_eq!(undo(&bench, Some(record)), UndoLook::Done);
+    }
+
+    #[test]
+    fn a_step_that_died_leaves_nothing_after_its_undo() {
+        let bench = Bench::new();
+        testing::database(&bench.path("kv.db"), "", 100);
+        let copy = bench.path("copy.db");
+        for overwritten in [false, true] {
+            if overwritten {
+                fs::write(&copy, "old").expect("a file");
+            }
+            let step: Backup = Value::from_stored(&arguments(&bench, overwritten))
+                .read()
+                .expect("arguments");
+            let Look::Needed(change) = step.find(bench.cx()).expect("a look") else {
+                panic!("nothing to do");
+            };
+            let before = change.before;
+            let record = || step.undo(&before).expect("an undo");
+            // Dead while it copied.
+            fs::write(&before.part, "half").expect("a file");
+            assert_eq!(record().find(bench.cx()), Ok(UndoLook::Needed));
+            record().put_back(bench.cx()).expect("an undo");
+            assert_eq!(record().find(bench.cx()), Ok(UndoLook::Done));
+            assert_eq!(copy.exists(), overwritten);
+            // Dead between the two renames.
+            if let Some(aside) = &before.aside {
+                fs::write(&before.part, "whole").expect("a file");
+                fs::rename(&copy, aside).expect("a rename");
+                assert_eq!(record().find(bench.cx()), Ok(UndoLook::Needed));
+                record().put_back(bench.cx()).expect("an undo");
+                assert_eq!(fs::read(&copy).expect("a file"), b"old");
+                assert_eq!(record().find(bench.cx()), Ok(UndoLook::Done));
+            }
+            assert!(!before.part.exists());
+            // And the step itself can be done again over what it left.
+            fs::write(&before.part, "half").expect("a file");
+            step.back_up(bench.cx(), &before).expect("a copy");
+            record().put_back(bench.cx()).expect("an undo");
+        }
+    }
+
+    #[test]
+    fn a_damaged_database_gives_no_copy() {
+        let bench = Bench::new();
+        let path = bench.path("kv.db");
+        testing::database(&path, "", 20_000);
+        testing::break_index(&path);
+        let before = testing::folder_of(&path);
+        let failure = back_up(&bench, false).expect_err("a damaged database");
+        assert_eq!(failure.class, Class::Expect, "{failure}");
+        assert_eq!(testing::folder_of(&path), before);
+    }
+
+    #[test]
+    fn a_locked_database_is_waited_for_and_its_holder_named() {
+        let bench = Bench::new();
+        let path = bench.path("kv.db");
+        testing::database(&path, "PRAGMA journal_mode = DELETE;", 10);
+        let child = Child::with(&path, "BEGIN EXCLUSIVE;");
+        let mut arguments = arguments(&bench, false);
+        arguments["busy_timeout"] = json!("100ms");
+        let failure = bench.run(KIND, arguments).expect_err("a locked database");
+        assert_eq!(failure.class, Class::Timeout);
+        let named = format!("(pid {}, writing", child.pid());
+        assert!(failure.message.contains(&named), "{failure}");
+        assert!(!bench.path("copy.db").exists());
     }
 }

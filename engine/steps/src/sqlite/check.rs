@@ -638,7 +638,7 @@ mod tests {
         let bench = Bench::new();
         let path = bench.path("kv.db");
         testing::database(&path, "", 1);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("a mode");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("a mode");
         let step = Check {
             database: path,
             depth: Depth::Full,

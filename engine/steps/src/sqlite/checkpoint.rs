@@ -184,7 +184,7 @@ impl Checkpoint {
             .map_err(sql_failed)?;
         let columns = self
             .run(cx, &connection, patience)
-            .map_err(|error| self.blocked_or(cx, &set, &what, error))?;
+            .map_err(|error| self.blocked_or(cx, &set, &what, &error))?;
         let wal_bytes_after = Bytes(set::size(&set.wal()));
         let done = Checkpointed {
             busy: columns.busy,
@@ -231,7 +231,7 @@ impl Checkpoint {
         }
     }
 
-    fn blocked_or(&self, cx: &Cx, set: &Set, what: &str, error: Error) -> Failure {
+    fn blocked_or(&self, cx: &Cx, set: &Set, what: &str, error: &Error) -> Failure {
         let busy = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
         if busy && !cx.host.cancelled() {
             let columns = Columns {
@@ -239,9 +239,9 @@ impl Checkpoint {
                 frames: 0,
                 moved: 0,
             };
-            return self.blocked(cx, set, what, &columns).because(&error);
+            return self.blocked(cx, set, what, &columns).because(error);
         }
-        failed(cx, set, what, &error)
+        failed(cx, set, what, error)
     }
 
     fn blocked(&self, cx: &Cx, set: &Set, what: &str, columns: &Columns) -> Failure {

@@ -275,3 +275,50 @@ pub(super) fn copy_file(from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {
     io::copy(&mut &*source, &mut target)?;
     target.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        sqlite::{
+            holders,
+            testing::{self, Child},
+        },
+        testing::Bench,
+    };
+
+    fn open(bench: &Bench, set: &Set) -> Reader {
+        let found = set.inspect().expect("a database");
+        let scan = holders::scan(set).expect("a scan");
+        super::super::read(bench.cx(), set, &found, &scan, Duration::ZERO).expect("a reader")
+    }
+
+    #[test]
+    fn a_reader_without_locks_is_in_nobodys_way_and_knows_when_it_was_disturbed() {
+        let bench = Bench::new();
+        let path = bench.path("kv.db");
+        testing::crashed(&path, 10, 10);
+        let reader = open(&bench, &Set::at(&path));
+        assert!(reader.undisturbed());
+        // The first who comes recovers the database, and the last who goes folds the WAL in.
+        Child::with(&path, "DELETE FROM kv WHERE id = 1;").release();
+        assert!(!reader.undisturbed());
+        drop(reader);
+        assert_eq!(testing::rows(&path), 19);
+    }
+
+    #[test]
+    fn closing_a_reader_without_locks_keeps_those_of_another_connection() {
+        let bench = Bench::new();
+        let path = bench.path("kv.db");
+        testing::database(&path, "PRAGMA journal_mode = WAL;", 10);
+        let set = Set::at(&path);
+        let reader = open(&bench, &set);
+        let ours = raw::opening(|| Connection::open(&path)).expect("a connection");
+        ours.execute_batch(&testing::rows_of(10)).expect("rows");
+        drop(reader);
+        // Without our lock on the database this one would be the last, and remove the WAL under us.
+        Child::with(&path, "SELECT count(*) FROM kv;").release();
+        assert!(set.wal().exists());
+    }
+}

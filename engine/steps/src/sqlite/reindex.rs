@@ -113,9 +113,10 @@ impl Reindex {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .and_then(rebuild);
         match checked {
-            Ok(Integrity { text, damage }) if damage == Damage::None => {
-                Ok(Reindexed { integrity: text })
-            }
+            Ok(Integrity {
+                text,
+                damage: Damage::None,
+            }) => Ok(Reindexed { integrity: text }),
             Ok(Integrity { text, .. }) => Err(beyond(&what, &text)),
             Err(error) if integrity::is_damage(&error) => Err(beyond(&what, &error.to_string())),
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {

@@ -562,20 +562,35 @@ fn second_name(path: &Utf8Path, name: &Utf8Path) -> io::Result<()> {
     }
 }
 
-/// Locks a database file as SQLite does for exclusive use: whoever opens it meanwhile is told that it is busy.
-fn lock(path: &Utf8Path, what: &str) -> Result<RawFile, Failure> {
-    let failed = |error: &dyn std::error::Error| Failure::internal(what).because(error);
-    let file = RawFile::open(path, Access::Write).map_err(|error| failed(&error))?;
-    let wanted = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
+/// A database file that is locked until this is dropped.
+struct Locked {
+    file: RawFile,
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // The descriptor may have to stay open for the sake of other locks; this one must not.
+        let _ = fcntl(&*self.file, FcntlArg::F_OFD_SETLK(&lock_of(libc::F_UNLCK)));
+    }
+}
+
+fn lock_of(kind: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: PENDING_BYTE as libc::off_t,
         l_len: LOCK_BYTES as libc::off_t,
         l_pid: 0,
-    };
+    }
+}
+
+/// Locks a database file as SQLite does for exclusive use: whoever opens it meanwhile is told that it is busy.
+fn lock(path: &Utf8Path, what: &str) -> Result<Locked, Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::internal(what).because(error);
+    let file = RawFile::open(path, Access::Write).map_err(|error| failed(&error))?;
     // A lock of the open file, not of the process: it holds against connections of this process as well.
-    match fcntl(&*file, FcntlArg::F_OFD_SETLK(&wanted)) {
-        Ok(_) => Ok(file),
+    match fcntl(&*file, FcntlArg::F_OFD_SETLK(&lock_of(libc::F_WRLCK))) {
+        Ok(_) => Ok(Locked { file }),
         Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => Err(Failure::refused(
             format!("{what}: somebody has begun to use `{path}` just now"),
         )),
@@ -600,4 +615,332 @@ fn changed_at(metadata: &fs::Metadata) -> i64 {
         .mtime()
         .saturating_mul(1_000_000_000)
         .saturating_add(metadata.mtime_nsec())
+}
+
+#[cfg(test)]
+mod tests {
+    use runwright_core::{kind::UndoRecord, value::Value};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        sqlite::testing::{self, Child},
+        testing::Bench,
+    };
+
+    /// A database whose rows lie in its WAL, left by a crash, and a sound one to replace it.
+    fn two(bench: &Bench) -> (Utf8PathBuf, Utf8PathBuf) {
+        let (path, with) = (bench.path("kv.db"), bench.path("new.db"));
+        testing::crashed(&path, 100, 2_000);
+        testing::database(&with, "PRAGMA journal_mode = WAL;", 7);
+        (path, with)
+    }
+
+    fn step(bench: &Bench, with: &Utf8Path) -> Replace {
+        Replace {
+            database: bench.path("kv.db"),
+            with: with.to_owned(),
+        }
+    }
+
+    fn looked(bench: &Bench, with: &Utf8Path) -> Before {
+        match step(bench, with).find(bench.cx()).expect("a look") {
+            Look::Needed(change) => change.before,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn replace(bench: &Bench, with: &Utf8Path) -> Result<(Value, UndoRecord), Failure> {
+        let arguments = json!({ "database": bench.path("kv.db"), "with": with });
+        let (result, undo) = bench.run(KIND, arguments)?;
+        Ok((result, undo.expect("an undo")))
+    }
+
+    fn refused(bench: &Bench, with: &Utf8Path, why: &str) {
+        let before = testing::folder_of(&bench.path("kv.db"));
+        let failure = replace(bench, with).expect_err(why);
+        assert_eq!(failure.class, Class::Refused, "{failure:?}");
+        assert!(failure.line().contains(why), "{}", failure.line());
+        assert_eq!(testing::folder_of(&bench.path("kv.db")), before);
+    }
+
+    #[test]
+    fn the_old_set_moves_aside_whole_and_comes_back_whole() {
+        let bench = Bench::new();
+        let (path, with) = two(&bench);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("a mode");
+        fs::set_permissions(&with, fs::Permissions::from_mode(0o604)).expect("a mode");
+        let before = testing::folder_of(&path);
+        let (result, record) = replace(&bench, &with).expect("a new database");
+        let old = Utf8PathBuf::from(format!("{path}.testrun00000.old"));
+        assert_eq!(result.get("old"), Some(&Value::text(old.as_str())));
+        let mode = |path: &Utf8Path| fs::metadata(path).expect("a file").mode() & 0o777;
+        assert_eq!(mode(&path), 0o640, "the mode of the old file");
+        assert!(!with.exists());
+        assert!(!Set::at(&path).wal().exists(), "no WAL of the old database");
+        let copy = bench.path("look.db");
+        for (from, to) in [
+            (old.clone(), copy.clone()),
+            (Set::at(&old).wal(), Set::at(&copy).wal()),
+        ] {
+            fs::copy(from, to).expect("a copy");
+        }
+        assert_eq!(testing::rows(&copy), 2_100, "the old set opens as a set");
+        for path in [&copy, &Set::at(&copy).wal(), &Set::at(&copy).shm()] {
+            let _ = fs::remove_file(path);
+        }
+
+        let look = bench.undo(KIND, &record).expect("an undo");
+        assert_eq!(look, UndoLook::Needed);
+        assert_eq!(testing::folder_of(&path), before, "byte for byte");
+        assert_eq!((mode(&path), mode(&with)), (0o640, 0o604));
+        assert_eq!(bench.undo(KIND, &record), Ok(UndoLook::Done));
+        assert_eq!(testing::rows(&path), 2_100);
+    }
+
+    #[test]
+    fn what_was_written_to_the_replacement_goes_back_with_it() {
+        let bench = Bench::new();
+        let (path, with) = two(&bench);
+        let (_, record) = replace(&bench, &with).expect("a new database");
+        let script = format!("PRAGMA wal_autocheckpoint = 0; {}", testing::rows_of(50));
+        let child = Child::with(&path, &script);
+        let failure = bench.undo(KIND, &record).expect_err("a database in use");
+        assert_eq!(failure.class, Class::Refused);
+        assert!(
+            failure.message.contains(&format!("(pid {}", child.pid())),
+            "{failure}"
+        );
+        child.crash();
+        assert_eq!(bench.undo(KIND, &record), Ok(UndoLook::Needed));
+        assert_eq!(testing::rows(&with), 57);
+        assert_eq!(testing::rows(&path), 2_100);
+    }
+
+    #[test]
+    fn who_has_either_file_open_is_named() {
+        let bench = Bench::new();
+        let (path, with) = two(&bench);
+        let child = Child::with(&path, "SELECT count(*) FROM kv;");
+        let named = format!("(pid {}", child.pid());
+        let failure = replace(&bench, &with).expect_err("a database in use");
+        assert_eq!(failure.class, Class::Refused);
+        assert!(failure.message.contains(&named), "{failure}");
+        drop(child);
+        let child = Child::with(&with, "SELECT count(*) FROM kv;");
+        let named = format!("(pid {}", child.pid());
+        let failure = replace(&bench, &with).expect_err("a replacement in use");
+        assert!(failure.message.contains(&named), "{failure}");
+        child.release();
+        let ours = rusqlite::Connection::open(&path).expect("a connection");
+        let failure = replace(&bench, &with).expect_err("a database that we use ourselves");
+        assert!(failure.message.contains("this run itself"), "{failure}");
+        drop(ours);
+        replace(&bench, &with).expect("a new database");
+    }
+
+    #[test]
+    fn what_is_no_sound_database_by_itself_is_refused() {
+        let bench = Bench::new();
+        let (path, with) = two(&bench);
+        refused(&bench, &bench.path("gone.db"), "there is no file");
+        refused(&bench, &path, "the same file");
+        let link = bench.path("link.db");
+        std::os::unix::fs::symlink(&with, &link).expect("a link");
+        refused(&bench, &link, "is a link");
+        let text = bench.path("text.db");
+        fs::write(&text, "x".repeat(5_000)).expect("a file");
+        refused(&bench, &text, "is not a database");
+        fs::write(&text, "").expect("a file");
+        refused(&bench, &text, "is empty");
+        let broken = bench.path("broken.db");
+        testing::database(&broken, "", 20_000);
+        testing::break_index(&broken);
+        refused(&bench, &broken, "not sound");
+        let hot = bench.path("hot.db");
+        testing::crashed(&hot, 1, 1);
+        refused(&bench, &hot, "of its own");
+    }
+
+    /// What can be done by hand to come to each state that a crash can leave.
+    type Half = fn(&Before) -> io::Result<()>;
+
+    fn sidecar(before: &Before, ending: &str) -> io::Result<()> {
+        let (main, aside) = (Set::at(&before.database), Set::at(&before.aside));
+        fs::rename(main.sidecar(ending), aside.sidecar(ending))
+    }
+
+    const FORWARD: [Half; 6] = [
+        |_| Ok(()),
+        |before| before.owner.give(&before.with),
+        |before| sidecar(before, "-wal"),
+        |before| sidecar(before, "-wal").and_then(|()| sidecar(before, "-shm")),
+        |before| {
+            sidecar(before, "-wal")?;
+            sidecar(before, "-shm")?;
+            fs::hard_link(&before.database, &before.aside)
+        },
+        // Where there are no links.
+        |before| {
+            sidecar(before, "-wal")?;
+            sidecar(before, "-shm")?;
+            fs::rename(&before.database, &before.aside)
+        },
+    ];
+
+    #[test]
+    fn a_replacement_that_died_half_way_is_finished() {
+        for half in FORWARD {
+            let bench = Bench::new();
+            let (path, with) = two(&bench);
+            let before = looked(&bench, &with);
+            half(&before).expect("a state");
+            before.replace(bench.cx()).expect("a new database");
+            let again = before.replace(bench.cx()).expect("the same database");
+            assert_eq!(again.path, path);
+            let settled = step(&bench, &with).find(bench.cx()).expect("a look");
+            assert!(matches!(settled, Look::Done(_)), "{settled:?}");
+            assert!(!Set::at(&path).wal().exists());
+            assert_eq!(testing::rows(&path), 7);
+            assert_eq!(testing::rows(&before.aside), 2_100);
+        }
+    }
+
+    #[test]
+    fn a_replacement_that_died_half_way_is_undone() {
+        for half in FORWARD {
+            let bench = Bench::new();
+            let (path, with) = two(&bench);
+            let files = testing::folder_of(&path);
+            let before = looked(&bench, &with);
+            half(&before).expect("a state");
+            put_back(&before, "undo").expect("an undo");
+            assert_eq!(find_undo(&before).expect("a look"), UndoLook::Done);
+            assert_eq!(testing::folder_of(&path), files);
+            assert_eq!(testing::rows(&path), 2_100);
+        }
+    }
+
+    #[test]
+    fn an_undo_that_died_half_way_is_finished() {
+        fn away(before: &Before, endings: &[&str]) -> io::Result<()> {
+            let (main, with) = (Set::at(&before.database), Set::at(&before.with));
+            let mut endings = endings.iter();
+            endings.try_for_each(|ending| fs::rename(main.sidecar(ending), with.sidecar(ending)))
+        }
+        const BACK: [Half; 6] = [
+            |before| away(before, &["-wal"]),
+            |before| away(before, &["-wal", "-shm"]),
+            |before| {
+                BACK[1](before)?;
+                fs::hard_link(&before.database, &before.with)
+            },
+            // Where there are no links.
+            |before| {
+                BACK[1](before)?;
+                fs::rename(&before.database, &before.with)
+            },
+            |before| {
+                BACK[2](before)?;
+                fs::rename(&before.aside, &before.database)
+            },
+            |before| {
+                BACK[4](before)?;
+                fs::rename(
+                    Set::at(&before.aside).wal(),
+                    Set::at(&before.database).wal(),
+                )
+            },
+        ];
+        for half in BACK {
+            let bench = Bench::new();
+            let (path, with) = two(&bench);
+            let before = looked(&bench, &with);
+            before.replace(bench.cx()).expect("a new database");
+            let script = format!("PRAGMA wal_autocheckpoint = 0; {}", testing::rows_of(50));
+            Child::with(&path, &script).crash();
+            half(&before).expect("a state");
+            assert_eq!(find_undo(&before).expect("a look"), UndoLook::Needed);
+            put_back(&before, "undo").expect("an undo");
+            assert_eq!(find_undo(&before).expect("a look"), UndoLook::Done);
+            assert_eq!(testing::rows(&path), 2_100);
+            assert_eq!(testing::rows(&with), 57);
+            assert!(!before.aside.exists());
+        }
+    }
+
+    #[test]
+    fn a_database_that_somebody_else_replaced_since_is_dirty() {
+        let bench = Bench::new();
+        let (path, with) = two(&bench);
+        let (_, record) = replace(&bench, &with).expect("a new database");
+        let third = bench.path("third.db");
+        testing::database(&third, "", 3);
+        fs::rename(&third, &path).expect("a third database");
+        let look = bench.undo(KIND, &record).expect("a look");
+        assert!(matches!(look, UndoLook::Dirty(_)), "{look:?}");
+        assert_eq!(testing::rows(&path), 3);
+    }
+
+    #[test]
+    fn a_wal_made_while_the_old_one_lay_aside_is_not_mixed_with_it() {
+        let bench = Bench::new();
+        let (path, with) = two(&bench);
+        let before = looked(&bench, &with);
+        sidecar(&before, "-wal").expect("a rename");
+        Child::with(&path, "INSERT INTO kv (key) VALUES ('x');").crash();
+        let look = find_undo(&before).expect("a look");
+        assert!(matches!(look, UndoLook::Dirty(_)), "{look:?}");
+        before.replace(bench.cx()).expect_err("a second WAL");
+        assert!(Set::at(&before.aside).wal().exists());
+    }
+
+    #[test]
+    fn a_replacement_on_another_file_system_is_copied_and_stays() {
+        let bench = Bench::new();
+        let (path, _) = two(&bench);
+        let elsewhere = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
+        let with = Utf8PathBuf::from_path_buf(elsewhere.path().join("new.db")).expect("UTF-8");
+        testing::database(&with, "", 7);
+        let before = looked(&bench, &with);
+        let staged = before
+            .staged
+            .clone()
+            .expect("another file system than the temporary folder's");
+        // A copy that was cut short is not taken for the whole.
+        fs::write(&staged, "half").expect("a file");
+        before.replace(bench.cx()).expect("a new database");
+        assert_eq!(testing::rows(&path), 7);
+        assert_eq!(testing::rows(&with), 7);
+        let settled = step(&bench, &with).find(bench.cx()).expect("a look");
+        assert!(matches!(settled, Look::Done(_)), "{settled:?}");
+        put_back(&before, "undo").expect("an undo");
+        assert_eq!(find_undo(&before).expect("a look"), UndoLook::Done);
+        assert_eq!(testing::rows(&path), 2_100);
+        assert_eq!(
+            testing::rows(&staged),
+            7,
+            "what was in place is kept beside it"
+        );
+    }
+
+    #[test]
+    fn nobody_can_open_the_old_file_while_its_set_moves() {
+        let bench = Bench::new();
+        let path = bench.path("kv.db");
+        testing::database(&path, "PRAGMA journal_mode = DELETE;", 10);
+        let locked = lock(&path, "lock").expect("a lock");
+        let connection = rusqlite::Connection::open(&path).expect("a connection");
+        connection.busy_timeout(Duration::ZERO).expect("a timeout");
+        let count = || connection.query_row("SELECT count(*) FROM kv", [], |row| row.get(0));
+        assert!(count().is_err_and(|error| {
+            error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+        }));
+        assert!(
+            lock(&path, "lock").is_err(),
+            "it also holds against ourselves"
+        );
+        drop(locked);
+        assert_eq!(count(), Ok(10));
+    }
 }
