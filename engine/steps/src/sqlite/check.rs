@@ -622,6 +622,18 @@ mod tests {
     }
 
     #[test]
+    fn a_wal_without_a_committed_frame_is_not_removed() {
+        let bench = Bench::new();
+        let path = bench.path("kv.db");
+        testing::database(&path, "PRAGMA journal_mode = WAL;", 10);
+        fs::write(Set::at(&path).wal(), [0x5a; 9_000]).expect("a file");
+        let result = check_untouched(&bench, &path);
+        assert_eq!(result["rows"]["kv"], 10);
+        assert_eq!(result["wal_stale"], true);
+        assert_eq!(result["wal_frames"], 0);
+    }
+
+    #[test]
     fn an_empty_file_keeps_the_wal_beside_it() {
         let bench = Bench::new();
         let path = bench.path("kv.db");

@@ -311,7 +311,7 @@ mod tests {
     fn closing_a_reader_without_locks_keeps_those_of_another_connection() {
         let bench = Bench::new();
         let path = bench.path("kv.db");
-        testing::database(&path, "PRAGMA journal_mode = WAL;", 10);
+        testing::crashed(&path, 10, 10);
         let set = Set::at(&path);
         let reader = open(&bench, &set);
         let ours = raw::opening(|| Connection::open(&path)).expect("a connection");
