@@ -316,9 +316,18 @@ mod tests {
         let reader = open(&bench, &set);
         let ours = raw::opening(|| Connection::open(&path)).expect("a connection");
         ours.execute_batch(&testing::rows_of(10)).expect("rows");
+        let locked = || {
+            let inode = fs::metadata(&path).expect("a file").ino();
+            let locks = fs::read_to_string("/proc/locks").expect("the locks");
+            locks.contains(&format!(":{inode} "))
+        };
+        assert!(locked());
         drop(reader);
-        // Without our lock on the database this one would be the last, and remove the WAL under us.
-        Child::with(&path, "SELECT count(*) FROM kv;").release();
-        assert!(set.wal().exists());
+        assert!(
+            locked(),
+            "who closes the database must not think that it is the last"
+        );
+        assert_eq!(ours.close().map_err(|(_, error)| error), Ok(()));
+        assert!(!locked());
     }
 }
