@@ -177,7 +177,11 @@ impl Body {
     /// Returns what the journal stores beside the name.
     pub fn data(&self) -> serde_json::Value {
         match serde_json::to_value(self).expect("events have only text keys and finite numbers") {
-            serde_json::Value::Object(map) => map.into_iter().next().map(|(_, data)| data).unwrap_or_default(),
+            serde_json::Value::Object(map) => map
+                .into_iter()
+                .next()
+                .map(|(_, data)| data)
+                .unwrap_or_default(),
             _ => serde_json::Value::Null,
         }
     }

@@ -31,7 +31,10 @@ use self::{
     rollback::Registered,
 };
 use crate::{
-    event::{Asserted, Assertion, Begun, Body, Ended, Event, Finding, Finished, Outcome, Reply, StepKey, StepState},
+    event::{
+        Asserted, Assertion, Begun, Body, Ended, Event, Finding, Finished, Outcome, Reply, StepKey,
+        StepState,
+    },
     kind::{Class, Failure},
     plan::{self, NodeId, OnFailure, Plan, ScopeId},
     units::Time,
@@ -111,7 +114,11 @@ impl State {
 
     /// Returns the commands that the last event made due.
     pub fn decide(&self) -> Vec<Command> {
-        self.fresh.iter().filter_map(|serial| self.due.get(serial)).cloned().collect()
+        self.fresh
+            .iter()
+            .filter_map(|serial| self.due.get(serial))
+            .cloned()
+            .collect()
     }
 
     /// Returns every command that is due and unanswered, in the order in which they became so.
@@ -142,7 +149,11 @@ impl State {
     /// Returns how many steps stand how.
     pub fn counts(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
-        for frame in self.frames.iter().filter(|frame| matches!(frame.role, Role::Step(_))) {
+        for frame in self
+            .frames
+            .iter()
+            .filter(|frame| matches!(frame.role, Role::Step(_)))
+        {
             *counts.entry(frame.state.word().to_owned()).or_default() += 1;
         }
         counts
@@ -174,7 +185,9 @@ impl State {
 
     /// Returns how the step at `key` stands.
     pub fn step_state(&self, key: &str) -> StepState {
-        self.keys.get(key).map_or(StepState::Pending, |frame| self.frames[*frame].state)
+        self.keys
+            .get(key)
+            .map_or(StepState::Pending, |frame| self.frames[*frame].state)
     }
 
     /// Returns the node that the step at `key` comes from.
@@ -187,14 +200,20 @@ impl State {
 
     /// Returns how many structural steps the step at `key` lies inside.
     pub fn depth_of(&self, key: &str) -> usize {
-        let Some(frame) = self.keys.get(key) else { return 0 };
-        self.ancestors(*frame).filter(|frame| matches!(self.frames[*frame].role, Role::Step(_))).count()
+        let Some(frame) = self.keys.get(key) else {
+            return 0;
+        };
+        self.ancestors(*frame)
+            .filter(|frame| matches!(self.frames[*frame].role, Role::Step(_)))
+            .count()
     }
 
     /// Returns the title of the step at `key`, as far as it can be worked out now.
     pub fn title_of(&self, plan: &Plan, key: &str) -> Option<String> {
         let frame = *self.keys.get(key)?;
-        let Role::Step(node) = self.frames[frame].role else { return None };
+        let Role::Step(node) = self.frames[frame].role else {
+            return None;
+        };
         let title = plan.node(node).title.as_ref()?;
         match title.render(&self.names(plan, frame)) {
             Ok(Value::Unknown(_)) | Err(_) => Some(title.text().to_owned()),
@@ -284,7 +303,9 @@ impl State {
     }
 
     fn apply_to_step(&mut self, plan: &Plan, event: &Event, body: &Body) {
-        let Some(&frame) = self.keys.get(&event.step) else { return };
+        let Some(&frame) = self.keys.get(&event.step) else {
+            return;
+        };
         match body {
             Body::Required { missing } => {
                 self.answered(frame);
@@ -292,7 +313,12 @@ impl State {
                     self.frames[frame].phase = Phase::Guards(0);
                     self.advance(plan, frame);
                 } else {
-                    self.halt_run(None, OnFailure::Rollback, Class::Refused, &missing.join("; "));
+                    self.halt_run(
+                        None,
+                        OnFailure::Rollback,
+                        Class::Refused,
+                        &missing.join("; "),
+                    );
                 }
             }
             Body::Asserted(asserted) => self.asserted(plan, frame, asserted),
@@ -300,15 +326,37 @@ impl State {
                 self.answered(frame);
                 self.end_step(plan, frame, StepState::Skipped, None);
             }
-            Body::Entered { rounds, branch } => self.entered(plan, frame, rounds.as_deref(), *branch),
+            Body::Entered { rounds, branch } => {
+                self.entered(plan, frame, rounds.as_deref(), *branch)
+            }
             Body::Looked { action, look } => self.looked(plan, frame, action, look),
             Body::Asked(_) => {}
-            Body::Answered { question, by, reply } => self.replied(plan, frame, question, by, reply),
-            Body::Started { attempt, action, before, undo } => {
-                self.started(plan, frame, *attempt, action, before.as_ref(), undo.as_ref());
+            Body::Answered {
+                question,
+                by,
+                reply,
+            } => self.replied(plan, frame, question, by, reply),
+            Body::Started {
+                attempt,
+                action,
+                before,
+                undo,
+            } => {
+                self.started(
+                    plan,
+                    frame,
+                    *attempt,
+                    action,
+                    before.as_ref(),
+                    undo.as_ref(),
+                );
             }
             Body::Finished(finished) => self.finished(plan, frame, finished),
-            Body::NotYet { attempt, held_since, .. } => self.not_yet(plan, frame, *attempt, *held_since),
+            Body::NotYet {
+                attempt,
+                held_since,
+                ..
+            } => self.not_yet(plan, frame, *attempt, *held_since),
             Body::Woke => {
                 self.answered(frame);
                 self.frames[frame].phase = Phase::Start;
@@ -333,7 +381,9 @@ impl State {
             }
             (_, Assertion::Unless) => match (&asserted.error, holds) {
                 (Some(failure), _) => self.fail_later(plan, frame, failure.clone()),
-                (None, Some(true)) => self.end_step(plan, frame, StepState::Already, Some(Default::default())),
+                (None, Some(true)) => {
+                    self.end_step(plan, frame, StepState::Already, Some(Default::default()))
+                }
                 _ => {
                     self.frames[frame].phase = Phase::Look;
                     self.advance(plan, frame);
@@ -346,7 +396,14 @@ impl State {
                     None => None,
                 };
                 match refused {
-                    Some(failure) => self.fail_later(plan, frame, Failure { class: Class::Refused, ..failure }),
+                    Some(failure) => self.fail_later(
+                        plan,
+                        frame,
+                        Failure {
+                            class: Class::Refused,
+                            ..failure
+                        },
+                    ),
                     None => {
                         self.frames[frame].phase = Phase::Guards(index + 1);
                         self.advance(plan, frame);
@@ -369,7 +426,8 @@ impl State {
                     // A called playbook that is refused fails its `call` step.
                     Some(call) => {
                         self.frames[frame].phase = Phase::Ended;
-                        let body = self.judge(plan, call, Err(failure), Default::default(), Vec::new());
+                        let body =
+                            self.judge(plan, call, Err(failure), Default::default(), Vec::new());
                         self.record(call, body);
                     }
                     None => {
@@ -384,7 +442,12 @@ impl State {
     fn finished(&mut self, plan: &Plan, frame: FrameId, finished: &Finished) {
         self.answered(frame);
         let key = self.frames[frame].key.clone();
-        self.findings.extend(finished.findings.iter().map(|finding| (key.clone(), finding.clone())));
+        self.findings.extend(
+            finished
+                .findings
+                .iter()
+                .map(|finding| (key.clone(), finding.clone())),
+        );
         let this = &mut self.frames[frame];
         this.acting = false;
         if let Some(again) = finished.again {
@@ -394,10 +457,18 @@ impl State {
             return;
         }
         if !matches!(finished.state, StepState::Failed | StepState::Refused) {
-            self.end_step(plan, frame, finished.state, Some(self.kept(plan, frame, finished)));
+            self.end_step(
+                plan,
+                frame,
+                finished.state,
+                Some(self.kept(plan, frame, finished)),
+            );
             return;
         }
-        let failure = finished.failure.clone().unwrap_or_else(|| Failure::internal("fail"));
+        let failure = finished
+            .failure
+            .clone()
+            .unwrap_or_else(|| Failure::internal("fail"));
         let result = self.kept(plan, frame, finished);
         if self.stopping.is_some() && !self.is_aside(frame) {
             let this = &mut self.frames[frame];
@@ -415,7 +486,12 @@ impl State {
         this.state = finished.state;
         this.phase = Phase::Unless;
         this.result = Some(Value::map(result));
-        self.halt_run(Some(frame), then, failure.class, &format!("step `{key}` failed: {}", failure.line()));
+        self.halt_run(
+            Some(frame),
+            then,
+            failure.class,
+            &format!("step `{key}` failed: {}", failure.line()),
+        );
     }
 
     fn halt_run(&mut self, frame: Option<FrameId>, then: OnFailure, class: Class, why: &str) {
@@ -426,13 +502,31 @@ impl State {
                     self.suspended.push(frame);
                 }
             }
-            None => self.halt = Some(Halt { then, why: why.to_owned(), class, frame }),
+            None => {
+                self.halt = Some(Halt {
+                    then,
+                    why: why.to_owned(),
+                    class,
+                    frame,
+                })
+            }
         }
     }
 
-    fn replied(&mut self, plan: &Plan, frame: FrameId, question: &crate::kind::Digest, by: &str, reply: &Reply) {
+    fn replied(
+        &mut self,
+        plan: &Plan,
+        frame: FrameId,
+        question: &crate::kind::Digest,
+        by: &str,
+        reply: &Reply,
+    ) {
         self.answered(frame);
-        if let Some(halt) = self.halt.clone().filter(|halt| halt.then == OnFailure::Ask && halt.frame == Some(frame)) {
+        if let Some(halt) = self
+            .halt
+            .clone()
+            .filter(|halt| halt.then == OnFailure::Ask && halt.frame == Some(frame))
+        {
             self.answered_run();
             self.after_failure(plan, frame, halt, reply);
             return;
@@ -448,11 +542,19 @@ impl State {
                     let this = &mut self.frames[frame];
                     this.confirmed = Some(question.clone());
                     // Time has passed while a person thought: what was looked at is looked at again.
-                    this.phase = if by.starts_with("--") || by == PREVIEW { Phase::Start } else { Phase::Unless };
+                    this.phase = if by.starts_with("--") || by == PREVIEW {
+                        Phase::Start
+                    } else {
+                        Phase::Unless
+                    };
                     self.advance(plan, frame);
                 }
                 Reply::No { why } => self.fail_later(plan, frame, Failure::refused(why.clone())),
-                _ => self.fail_later(plan, frame, Failure::refused("the question was not answered with yes or no")),
+                _ => self.fail_later(
+                    plan,
+                    frame,
+                    Failure::refused("the question was not answered with yes or no"),
+                ),
             },
             _ => {
                 let body = self.judge_reply(plan, frame, reply);
@@ -481,13 +583,29 @@ impl State {
                     self.advance(plan, frame);
                 }
             }
-            Reply::RollBack => self.halt = Some(Halt { then: OnFailure::Rollback, ..halt }),
-            _ => self.halt = Some(Halt { then: OnFailure::Stop, ..halt }),
+            Reply::RollBack => {
+                self.halt = Some(Halt {
+                    then: OnFailure::Rollback,
+                    ..halt
+                })
+            }
+            _ => {
+                self.halt = Some(Halt {
+                    then: OnFailure::Stop,
+                    ..halt
+                })
+            }
         }
     }
 
     /// Ends a step and lets what is around it go on.
-    fn end_step(&mut self, plan: &Plan, frame: FrameId, state: StepState, result: Option<crate::value::Fields>) {
+    fn end_step(
+        &mut self,
+        plan: &Plan,
+        frame: FrameId,
+        state: StepState,
+        result: Option<crate::value::Fields>,
+    ) {
         let value = self.common_fields(plan, frame, state, result);
         let this = &mut self.frames[frame];
         this.state = state;
@@ -548,7 +666,14 @@ impl State {
             JobPhase::Perform => self.frames[frame].attempt + 1,
             _ => 0,
         };
-        let serial = self.push(Command { id: CommandId { step, phase, attempt }, job });
+        let serial = self.push(Command {
+            id: CommandId {
+                step,
+                phase,
+                attempt,
+            },
+            job,
+        });
         self.frames[frame].due = Some(serial);
     }
 
@@ -568,8 +693,15 @@ impl State {
     }
 
     fn record_about(&mut self, step: StepKey, body: Body) {
-        let id = CommandId { step, phase: JobPhase::Record, attempt: 0 };
-        self.run_due = Some(self.push(Command { id, job: Job::Record(Box::new(body)) }));
+        let id = CommandId {
+            step,
+            phase: JobPhase::Record,
+            attempt: 0,
+        };
+        self.run_due = Some(self.push(Command {
+            id,
+            job: Job::Record(Box::new(body)),
+        }));
     }
 
     fn answered(&mut self, frame: FrameId) {
@@ -593,7 +725,13 @@ impl State {
         }
     }
 
-    fn new_frame(&mut self, role: Role, parent: Option<FrameId>, env: EnvId, key: StepKey) -> FrameId {
+    fn new_frame(
+        &mut self,
+        role: Role,
+        parent: Option<FrameId>,
+        env: EnvId,
+        key: StepKey,
+    ) -> FrameId {
         let id = self.frames.len();
         if matches!(role, Role::Step(_)) || key.is_empty() {
             self.keys.insert(key.clone(), id);
@@ -620,7 +758,9 @@ impl State {
     }
 
     fn ancestors(&self, frame: FrameId) -> impl Iterator<Item = FrameId> + '_ {
-        std::iter::successors(self.frames[frame].parent, |frame| self.frames[*frame].parent)
+        std::iter::successors(self.frames[frame].parent, |frame| {
+            self.frames[*frame].parent
+        })
     }
 
     /// Returns the role of the innermost rollback, always or playbook that `frame` lies in, itself counted.
@@ -650,13 +790,22 @@ pub const PREVIEW: &str = "preview";
 
 /// How a run ends, and what is left.
 pub(super) fn outcome(state: &State) -> (Outcome, String) {
-    let Some(halt) = &state.halt else { return (Outcome::Succeeded, String::new()) };
-    let remains = state.registered.iter().any(|undo| undo.result.as_ref().is_some_and(|result| result.remains().is_some()));
+    let Some(halt) = &state.halt else {
+        return (Outcome::Succeeded, String::new());
+    };
+    let remains = state.registered.iter().any(|undo| {
+        undo.result
+            .as_ref()
+            .is_some_and(|result| result.remains().is_some())
+    });
     let undone = state
         .registered
         .iter()
         .any(|undo| matches!(undo.result, Some(crate::event::UndoResult::Undone)));
-    let rollback_run = state.begun.as_ref().is_some_and(|begun| begun.undoes.is_some());
+    let rollback_run = state
+        .begun
+        .as_ref()
+        .is_some_and(|begun| begun.undoes.is_some());
     let outcome = if remains {
         Outcome::RollbackIncomplete
     } else if undone || rollback_run {

@@ -60,14 +60,23 @@ impl Plan {
 
     /// Returns the strongest effect that any step of the plan can have.
     pub fn effect(&self) -> Effect {
-        self.nodes.iter().map(|node| node.effect).max().unwrap_or(Effect::Read)
+        self.nodes
+            .iter()
+            .map(|node| node.effect)
+            .max()
+            .unwrap_or(Effect::Read)
     }
 
     /// Returns the nodes that lie directly inside `id`, in the order of the text.
     pub fn children(&self, id: NodeId) -> Vec<NodeId> {
         match &self.node(id).body {
-            Body::Group(nodes) | Body::Parallel { nodes, .. } | Body::Foreach { nodes, .. } => nodes.clone(),
-            Body::Choose(branches) => branches.iter().flat_map(|branch| branch.nodes.clone()).collect(),
+            Body::Group(nodes) | Body::Parallel { nodes, .. } | Body::Foreach { nodes, .. } => {
+                nodes.clone()
+            }
+            Body::Choose(branches) => branches
+                .iter()
+                .flat_map(|branch| branch.nodes.clone())
+                .collect(),
             Body::Call { scope, .. } => self.scope(*scope).steps.clone(),
             _ => Vec::new(),
         }
@@ -420,11 +429,18 @@ fn second() -> Span {
 }
 
 fn retried() -> Vec<RetriedClass> {
-    vec![RetriedClass::Transport, RetriedClass::Timeout, RetriedClass::Exit, RetriedClass::Expect]
+    vec![
+        RetriedClass::Transport,
+        RetriedClass::Timeout,
+        RetriedClass::Exit,
+        RetriedClass::Expect,
+    ]
 }
 
 /// How the wait between attempts grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Backoff {
     /// Every wait is as long as the first.

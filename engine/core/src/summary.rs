@@ -62,7 +62,10 @@ impl Summary {
         let mut findings: Vec<Found> = state
             .findings()
             .iter()
-            .map(|(step, finding)| Found { step: step.clone(), finding: finding.clone() })
+            .map(|(step, finding)| Found {
+                step: step.clone(),
+                finding: finding.clone(),
+            })
             .collect();
         findings.sort_by_key(|found| std::cmp::Reverse(found.finding.severity));
         let ended = state.ended();
@@ -74,16 +77,29 @@ impl Summary {
         };
         Summary {
             run: begun.map(|begun| begun.run.to_string()).unwrap_or_default(),
-            playbook: begun.map(|begun| begun.playbook.clone()).unwrap_or_default(),
-            version: begun.map(|begun| begun.playbook_version.clone()).unwrap_or_default(),
+            playbook: begun
+                .map(|begun| begun.playbook.clone())
+                .unwrap_or_default(),
+            version: begun
+                .map(|begun| begun.playbook_version.clone())
+                .unwrap_or_default(),
             outcome: outcome.to_owned(),
             exit_code: exit_code(state),
-            why: ended.map_or_else(|| state.stopped_why().unwrap_or_default(), |ended| ended.why.clone()),
+            why: ended.map_or_else(
+                || state.stopped_why().unwrap_or_default(),
+                |ended| ended.why.clone(),
+            ),
             steps: state.counts(),
             findings,
             outputs: ended.map(|ended| ended.outputs.clone()).unwrap_or_default(),
-            dirty: ended.map(|ended: &Ended| ended.dirty.clone()).unwrap_or_default(),
-            undoable: state.open_undos().iter().filter(|(_, _, possible)| *possible).count(),
+            dirty: ended
+                .map(|ended: &Ended| ended.dirty.clone())
+                .unwrap_or_default(),
+            undoable: state
+                .open_undos()
+                .iter()
+                .filter(|(_, _, possible)| *possible)
+                .count(),
             took_ms: state.now().milliseconds - state.started_at().milliseconds,
             head: head.to_owned(),
         }
@@ -104,12 +120,18 @@ impl Summary {
 /// | 130 | cancelled |
 pub fn exit_code(state: &State) -> u8 {
     let Some(ended) = state.ended() else {
-        return if state.mode() == Mode::Stopped && state.is_stopped_by_failure() { 1 } else { 6 };
+        return if state.mode() == Mode::Stopped && state.is_stopped_by_failure() {
+            1
+        } else {
+            6
+        };
     };
     let begun = state.begun();
     let undoes = begun.is_some_and(|begun| begun.undoes.is_some());
     match ended.outcome {
-        Outcome::Succeeded => by_findings(state, begun.map(|begun| begun.fail_on).unwrap_or_default()),
+        Outcome::Succeeded => {
+            by_findings(state, begun.map(|begun| begun.fail_on).unwrap_or_default())
+        }
         Outcome::RolledBack if undoes => 0,
         Outcome::Failed | Outcome::RolledBack => 1,
         Outcome::Refused => 3,
@@ -119,7 +141,11 @@ pub fn exit_code(state: &State) -> u8 {
 }
 
 fn by_findings(state: &State, fail_on: FailOn) -> u8 {
-    let worst = state.findings().iter().map(|(_, finding)| finding.severity).max();
+    let worst = state
+        .findings()
+        .iter()
+        .map(|(_, finding)| finding.severity)
+        .max();
     match (worst, fail_on) {
         (Some(Severity::Critical), FailOn::Critical | FailOn::Warning) => 11,
         (Some(Severity::Warning), FailOn::Warning) => 10,

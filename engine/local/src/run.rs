@@ -65,7 +65,9 @@ pub enum RunError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// An event of the journal is of a kind that this engine does not know.
-    #[error("the run `{run}` has an event `{kind}` that this engine can't read; use the engine that wrote it")]
+    #[error(
+        "the run `{run}` has an event `{kind}` that this engine can't read; use the engine that wrote it"
+    )]
     Unreadable {
         /// The run.
         run: String,
@@ -116,7 +118,10 @@ enum What {
     Look(runwright_core::machine::Task),
     Keep(runwright_core::machine::Task, runwright_core::value::Value),
     Perform,
-    UndoLook(runwright_core::kind::UndoRecord, Option<runwright_core::units::Span>),
+    UndoLook(
+        runwright_core::kind::UndoRecord,
+        Option<runwright_core::units::Span>,
+    ),
     UndoPerform,
     Ask(Box<runwright_core::event::Question>),
     Sleep(runwright_core::units::Time),
@@ -124,7 +129,11 @@ enum What {
 
 /// A step or an undo between its intention and its act.
 enum Opened {
-    Step(Arc<dyn Action>, runwright_core::machine::Task, Option<runwright_core::value::Value>),
+    Step(
+        Arc<dyn Action>,
+        runwright_core::machine::Task,
+        Option<runwright_core::value::Value>,
+    ),
     Undo(Arc<dyn Undoes>, Option<runwright_core::units::Span>),
     Terminal(String),
 }
@@ -135,17 +144,33 @@ impl Run {
     /// # Errors
     ///
     /// When the journal refuses it.
-    pub fn begin(journal: &Journal, plan: Arc<Plan>, begun: Begun, around: Surroundings) -> Result<Run, RunError> {
+    pub fn begin(
+        journal: &Journal,
+        plan: Arc<Plan>,
+        begun: Begun,
+        around: Surroundings,
+    ) -> Result<Run, RunError> {
         let writer = journal.begin(&begun.run)?;
-        let sync = if plan.effect() > Effect::Read { Sync::Yes } else { Sync::No };
+        let sync = if plan.effect() > Effect::Read {
+            Sync::Yes
+        } else {
+            Sync::No
+        };
         for scope in &plan.scopes {
-            writer.folder().keep_text(&scope.text, sync).map_err(JournalError::from)?;
+            writer
+                .folder()
+                .keep_text(&scope.text, sync)
+                .map_err(JournalError::from)?;
         }
         if sync == Sync::Yes {
             writer.folder().sync_texts().map_err(JournalError::from)?;
         }
         let mut run = Run::new(plan, State::new(), writer, around, begun.clone());
-        run.write(Event { at: run.around.clock.now(), step: "".into(), body: Body::Begun(Box::new(begun)) })?;
+        run.write(Event {
+            at: run.around.clock.now(),
+            step: "".into(),
+            body: Body::Begun(Box::new(begun)),
+        })?;
         Ok(run)
     }
 
@@ -163,11 +188,18 @@ impl Run {
     ) -> Result<Run, RunError> {
         let writer = journal.begin(&begun.run)?;
         for scope in &plan.scopes {
-            writer.folder().keep_text(&scope.text, Sync::Yes).map_err(JournalError::from)?;
+            writer
+                .folder()
+                .keep_text(&scope.text, Sync::Yes)
+                .map_err(JournalError::from)?;
         }
         writer.folder().sync_texts().map_err(JournalError::from)?;
         let mut run = Run::new(plan, state.take_over(), writer, around, begun.clone());
-        run.write(Event { at: run.around.clock.now(), step: "".into(), body: Body::Begun(Box::new(begun)) })?;
+        run.write(Event {
+            at: run.around.clock.now(),
+            step: "".into(),
+            body: Body::Begun(Box::new(begun)),
+        })?;
         Ok(run)
     }
 
@@ -186,22 +218,34 @@ impl Run {
     ) -> Result<Run, RunError> {
         let writer = journal.reopen(run)?;
         let (state, events) = replay(journal, &plan, run)?;
-        let begun = state.begun().map(|begun| (**begun).clone()).ok_or_else(|| RunError::Unreadable {
-            run: run.to_owned(),
-            kind: "begun".to_owned(),
-        })?;
+        let begun = state
+            .begun()
+            .map(|begun| (**begun).clone())
+            .ok_or_else(|| RunError::Unreadable {
+                run: run.to_owned(),
+                kind: "begun".to_owned(),
+            })?;
         around.clock.not_before(state.now());
         let mut run = Run::new(plan, state, writer, around, begun);
         run.seq = events;
         run.write(Event {
             at: run.around.clock.now(),
             step: "".into(),
-            body: Body::Resumed { by: by.to_owned(), goal },
+            body: Body::Resumed {
+                by: by.to_owned(),
+                goal,
+            },
         })?;
         Ok(run)
     }
 
-    fn new(plan: Arc<Plan>, state: State, writer: RunWriter, around: Surroundings, begun: Begun) -> Run {
+    fn new(
+        plan: Arc<Plan>,
+        state: State,
+        writer: RunWriter,
+        around: Surroundings,
+        begun: Begun,
+    ) -> Run {
         Run {
             plan,
             state,
@@ -225,8 +269,12 @@ impl Run {
     /// # Errors
     ///
     /// When the journal can't be written: nothing further starts, and the run can be taken up again.
-    pub async fn drive(mut self, mut interrupts: mpsc::UnboundedReceiver<Interrupt>) -> Result<Summary, RunError> {
-        let mut tasks: FuturesUnordered<BoxFuture<'static, (CommandId, Done)>> = FuturesUnordered::new();
+    pub async fn drive(
+        mut self,
+        mut interrupts: mpsc::UnboundedReceiver<Interrupt>,
+    ) -> Result<Summary, RunError> {
+        let mut tasks: FuturesUnordered<BoxFuture<'static, (CommandId, Done)>> =
+            FuturesUnordered::new();
         let mut listening = true;
         loop {
             while let Some((id, answer)) = self.ready.pop_front() {
@@ -273,7 +321,11 @@ impl Run {
             Err(_) if self.stopping => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        self.write(Event { at, step: id.step.clone(), body })?;
+        self.write(Event {
+            at,
+            step: id.step.clone(),
+            body,
+        })?;
         if let Some(what) = starts {
             let sync = match self.acting.get(&id) {
                 Some(Opened::Step(_, task, _)) if task.effect == Effect::Read => Sync::No,
@@ -288,7 +340,8 @@ impl Run {
     fn write(&mut self, event: Event) -> Result<(), RunError> {
         self.state.apply(&self.plan, &event);
         self.seq += 1;
-        self.projector.note(&self.plan, &self.state, &self.begun, &event, self.seq);
+        self.projector
+            .note(&self.plan, &self.state, &self.begun, &event, self.seq);
         self.pending.push(Written {
             at: event.at.milliseconds,
             kind: event.body.kind(),
@@ -304,7 +357,11 @@ impl Run {
 
     fn tell(&self, event: &Event) {
         let told = told(&self.plan, &self.state, event, self.seq);
-        self.around.reporter.lock().unwrap_or_else(PoisonError::into_inner).tell(&told);
+        self.around
+            .reporter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .tell(&told);
     }
 
     /// Takes up a command: what needs nothing of the world is answered at once.
@@ -315,7 +372,11 @@ impl Run {
                 self.ready.push_back((id, Answer::Recorded));
                 return Ok(());
             }
-            Job::Perform { task, before, registered } => match before {
+            Job::Perform {
+                task,
+                before,
+                registered,
+            } => match before {
                 Some(before) if !registered => (What::Keep(task, before), Sync::No),
                 before => {
                     self.open(id, task, before);
@@ -364,7 +425,13 @@ impl Run {
         }
         self.stopping = true;
         let at = self.around.clock.now();
-        self.write(Event { at, step: "".into(), body: Body::Stopping { by: interrupt.by.clone() } })?;
+        self.write(Event {
+            at,
+            step: "".into(),
+            body: Body::Stopping {
+                by: interrupt.by.clone(),
+            },
+        })?;
         for host in self.hosts.values() {
             host.cancel();
         }
@@ -373,14 +440,26 @@ impl Run {
 
     fn finish(mut self) -> Result<Summary, RunError> {
         self.flush(Sync::Yes)?;
-        let head = self.writer.head().map(|head| head.to_string()).unwrap_or_default();
+        let head = self
+            .writer
+            .head()
+            .map(|head| head.to_string())
+            .unwrap_or_default();
         let summary = Summary::of(&self.state, &head);
-        self.around.reporter.lock().unwrap_or_else(PoisonError::into_inner).end(&summary);
+        self.around
+            .reporter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .end(&summary);
         Ok(summary)
     }
 
     fn asked(&self, id: &CommandId, question: &runwright_core::event::Question) -> Asked {
-        let inputs = match self.state.node_of(&id.step).map(|node| &self.plan.node(node).body) {
+        let inputs = match self
+            .state
+            .node_of(&id.step)
+            .map(|node| &self.plan.node(node).body)
+        {
             Some(plan::Body::Ask(inputs)) => inputs.clone(),
             _ => Vec::new(),
         };
@@ -450,7 +529,10 @@ pub fn events(journal: &Journal, run: &str) -> Result<Vec<Event>, RunError> {
         .events(run)
         .map(|stored| {
             let stored = stored?;
-            let unreadable = || RunError::Unreadable { run: run.to_owned(), kind: stored.kind.clone() };
+            let unreadable = || RunError::Unreadable {
+                run: run.to_owned(),
+                kind: stored.kind.clone(),
+            };
             let data = serde_json::from_str(&stored.data).map_err(|_| unreadable())?;
             Ok(Event {
                 at: runwright_core::units::Time::from_milliseconds(stored.at),

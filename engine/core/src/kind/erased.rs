@@ -251,9 +251,14 @@ impl<U: Undo> Undoes for OpenedUndo<U> {
 }
 
 fn to_value<T: Serialize>(output: &T) -> Result<Value, Failure> {
-    serde_json::to_value(output)
-        .map(|json| Value::from_stored(&json))
-        .map_err(|error| unstorable("result", &error))
+    let json = serde_json::to_value(output).map_err(|error| unstorable("result", &error))?;
+    // What came from outside may look like a handle of ours; no kind makes one itself.
+    Ok(
+        Value::from_stored(&json).transform(&mut |value| match value {
+            Value::Secret(_) | Value::Absent(_) | Value::Unknown(_) => Value::Null,
+            value => value,
+        }),
+    )
 }
 
 fn read_before<B: serde::de::DeserializeOwned>(before: &Value) -> Result<B, Failure> {

@@ -14,7 +14,9 @@ impl Reader<'_> {
         for (key, value) in node.and_then(Node::as_map).unwrap_or_default() {
             let name = key.written();
             self.names.inputs.insert(name.to_owned());
-            let Some(input) = self.input(name, value) else { continue };
+            let Some(input) = self.input(name, value) else {
+                continue;
+            };
             if input.of == InputType::Secret {
                 self.names.secrets.insert(name.to_owned());
             }
@@ -27,11 +29,18 @@ impl Reader<'_> {
     pub(super) fn input(&mut self, name: &str, node: &Node) -> Option<Input> {
         let written = node.get("type")?.as_text()?.to_owned();
         let of = self.input_type(&written, name, node)?;
-        for (key, types) in [("of", &["choice"][..]), ("items", &["list"]), ("fields", &["map"])] {
+        for (key, types) in [
+            ("of", &["choice"][..]),
+            ("items", &["list"]),
+            ("fields", &["map"]),
+        ] {
             if let Some((place, _)) = node.entry(key)
                 && !types.contains(&written.as_str())
             {
-                self.error(place, format!("`{key}` is for the type `{}` only", types.join("`, `")));
+                self.error(
+                    place,
+                    format!("`{key}` is for the type `{}` only", types.join("`, `")),
+                );
             }
         }
         let mut input = Input {
@@ -46,13 +55,20 @@ impl Reader<'_> {
         if let Some(pattern) = node.get("pattern")
             && !matches!(input.of, InputType::String | InputType::Path)
         {
-            self.error(pattern, "`pattern` is for the types `string` and `path` only");
+            self.error(
+                pattern,
+                "`pattern` is for the types `string` and `path` only",
+            );
         }
         input.min = self.bound(&input, node.get("min"));
         input.max = self.bound(&input, node.get("max"));
         if let Some(default) = node.get("default") {
             if input.of == InputType::Secret {
-                self.error_hint(default, "a secret has no default", "give it by a profile as `env:NAME` or `file:PATH`");
+                self.error_hint(
+                    default,
+                    "a secret has no default",
+                    "give it by a profile as `env:NAME` or `file:PATH`",
+                );
             } else {
                 match input.accept(&default.to_value()) {
                     Ok(value) => input.default = Some(value),
@@ -77,15 +93,32 @@ impl Reader<'_> {
             "timestamp" => InputType::Timestamp,
             "secret" => InputType::Secret,
             "choice" => {
-                let Some(of) = node.get("of").and_then(Node::as_list).filter(|of| !of.is_empty()) else {
-                    self.error_hint(node.get("type")?, "a `choice` needs `of`", "`of: [prod, test]`");
+                let Some(of) = node
+                    .get("of")
+                    .and_then(Node::as_list)
+                    .filter(|of| !of.is_empty())
+                else {
+                    self.error_hint(
+                        node.get("type")?,
+                        "a `choice` needs `of`",
+                        "`of: [prod, test]`",
+                    );
                     return None;
                 };
-                InputType::Choice(of.iter().filter_map(Node::as_text).map(str::to_owned).collect())
+                InputType::Choice(
+                    of.iter()
+                        .filter_map(Node::as_text)
+                        .map(str::to_owned)
+                        .collect(),
+                )
             }
             "list" => {
                 let Some(items) = node.get("items") else {
-                    self.error_hint(node.get("type")?, "a `list` needs `items`", "`items: string`");
+                    self.error_hint(
+                        node.get("type")?,
+                        "a `list` needs `items`",
+                        "`items: string`",
+                    );
                     return None;
                 };
                 let item = match items.as_map() {
@@ -110,10 +143,17 @@ impl Reader<'_> {
             }
             "map" => {
                 let Some(fields) = node.get("fields").and_then(Node::as_map) else {
-                    self.error_hint(node.get("type")?, "a `map` needs `fields`", "`fields: {name: {type: string}}`");
+                    self.error_hint(
+                        node.get("type")?,
+                        "a `map` needs `fields`",
+                        "`fields: {name: {type: string}}`",
+                    );
                     return None;
                 };
-                let fields = fields.iter().filter_map(|(key, value)| self.input(key.written(), value)).collect();
+                let fields = fields
+                    .iter()
+                    .filter_map(|(key, value)| self.input(key.written(), value))
+                    .collect();
                 InputType::Map(fields)
             }
             _ => return None,

@@ -41,13 +41,20 @@ pub fn link(
     find: &mut dyn FnMut(&Playbook, &CallSite) -> Result<Arc<Playbook>, Diagnostic>,
 ) -> Linked {
     let mut linker = Linker {
-        plan: Plan { scopes: Vec::new(), nodes: Vec::new() },
+        plan: Plan {
+            scopes: Vec::new(),
+            nodes: Vec::new(),
+        },
         find,
         path: Vec::new(),
         problems: Vec::new(),
     };
     linker.place(root);
-    if linker.problems.is_empty() { Ok(linker.plan) } else { Err(linker.problems) }
+    if linker.problems.is_empty() {
+        Ok(linker.plan)
+    } else {
+        Err(linker.problems)
+    }
 }
 
 struct Linker<'a> {
@@ -99,8 +106,14 @@ impl Linker<'_> {
         if let Some(start) = self.path.iter().position(|name| *name == call.name) {
             let mut circle: Vec<&str> = self.path[start..].iter().map(String::as_str).collect();
             circle.push(&call.name);
-            let message = format!("the playbooks call each other in a circle: {}", circle.join(" -> "));
-            self.problems.push((caller.clone(), Diagnostic::error(message, call.place.clone())));
+            let message = format!(
+                "the playbooks call each other in a circle: {}",
+                circle.join(" -> ")
+            );
+            self.problems.push((
+                caller.clone(),
+                Diagnostic::error(message, call.place.clone()),
+            ));
             return;
         }
         let callee = match (self.find)(caller, call) {
@@ -117,7 +130,10 @@ impl Linker<'_> {
         node.effect = effect;
         if node.until.is_some() && effect > Effect::Read {
             let message = format!("`until` asks again, but `{}` changes something", call.name);
-            self.problems.push((caller.clone(), Diagnostic::error(message, call.place.clone())));
+            self.problems.push((
+                caller.clone(),
+                Diagnostic::error(message, call.place.clone()),
+            ));
         }
     }
 
@@ -138,24 +154,42 @@ impl Linker<'_> {
         for (name, place) in &call.with {
             match inputs.iter().find(|input| input.name == *name) {
                 None => problems.push(
-                    Diagnostic::error(format!("`{}` has no input `{name}`", call.name), place.clone())
-                        .hint(near(name, &names)),
+                    Diagnostic::error(
+                        format!("`{}` has no input `{name}`", call.name),
+                        place.clone(),
+                    )
+                    .hint(near(name, &names)),
                 ),
                 Some(input) => {
                     if let Some(value) = call.literal.get(name)
-                        && value.find(&|value| matches!(value, Value::Unknown(_))).is_none()
+                        && value
+                            .find(&|value| matches!(value, Value::Unknown(_)))
+                            .is_none()
                         && let Err(why) = input.accept(value)
                     {
-                        problems.push(Diagnostic::error(format!("input `{name}`: {why}"), place.clone()));
+                        problems.push(Diagnostic::error(
+                            format!("input `{name}`: {why}"),
+                            place.clone(),
+                        ));
                     }
                 }
             }
         }
-        for input in inputs.iter().filter(|input| input.default.is_none() && !call.with.contains_key(&input.name)) {
+        for input in inputs
+            .iter()
+            .filter(|input| input.default.is_none() && !call.with.contains_key(&input.name))
+        {
             let message = format!("`{}` needs the input `{}`", call.name, input.name);
-            problems.push(Diagnostic::error(message, call.place.clone()).hint(format!("add it to `with`: {}", input.help)));
+            problems.push(
+                Diagnostic::error(message, call.place.clone())
+                    .hint(format!("add it to `with`: {}", input.help)),
+            );
         }
-        self.problems.extend(problems.into_iter().map(|problem| (caller.clone(), problem)));
+        self.problems.extend(
+            problems
+                .into_iter()
+                .map(|problem| (caller.clone(), problem)),
+        );
     }
 }
 
@@ -163,12 +197,31 @@ fn move_body(body: Body, moved: &dyn Fn(&NodeId) -> NodeId) -> Body {
     let all = |nodes: Vec<NodeId>| nodes.iter().map(moved).collect();
     match body {
         Body::Group(nodes) => Body::Group(all(nodes)),
-        Body::Parallel { nodes, at_once } => Body::Parallel { nodes: all(nodes), at_once },
-        Body::Foreach { items, name, key, at_once, nodes } => {
-            Body::Foreach { items, name, key, at_once, nodes: all(nodes) }
-        }
+        Body::Parallel { nodes, at_once } => Body::Parallel {
+            nodes: all(nodes),
+            at_once,
+        },
+        Body::Foreach {
+            items,
+            name,
+            key,
+            at_once,
+            nodes,
+        } => Body::Foreach {
+            items,
+            name,
+            key,
+            at_once,
+            nodes: all(nodes),
+        },
         Body::Choose(branches) => Body::Choose(
-            branches.into_iter().map(|branch| Branch { when: branch.when, nodes: all(branch.nodes) }).collect(),
+            branches
+                .into_iter()
+                .map(|branch| Branch {
+                    when: branch.when,
+                    nodes: all(branch.nodes),
+                })
+                .collect(),
         ),
         other => other,
     }

@@ -9,8 +9,8 @@ use crate::{
 
 /// Names that no input, var, connection or step may have.
 pub(super) const RESERVED: [&str; 17] = [
-    "result", "before", "item", "index", "run", "and", "or", "not", "in", "is", "if", "else", "true", "false", "null",
-    "none", "loop",
+    "result", "before", "item", "index", "run", "and", "or", "not", "in", "is", "if", "else",
+    "true", "false", "null", "none", "loop",
 ];
 
 /// What a playbook has named so far.
@@ -69,7 +69,9 @@ pub(super) struct Misnamed {
 }
 
 /// The fields that every result has.
-pub(super) const COMMON: [&str; 7] = ["ok", "ran", "changed", "at", "duration", "attempts", "error"];
+pub(super) const COMMON: [&str; 7] = [
+    "ok", "ran", "changed", "at", "duration", "attempts", "error",
+];
 
 impl Names {
     /// Checks one reference and notes which result field it names.
@@ -79,7 +81,9 @@ impl Names {
             && self.is_secret(reference)
         {
             return Err(Misnamed {
-                message: format!("`{reference}` is a secret, and a secret never decides: `{key}` can't name it"),
+                message: format!(
+                    "`{reference}` is a secret, and a secret never decides: `{key}` can't name it"
+                ),
                 range: reference.range.clone(),
                 hint: None,
             });
@@ -98,7 +102,10 @@ impl Names {
                     return Ok(());
                 }
                 let Some(results) = &around.result else {
-                    return Err(not_here(reference, "a step's own `expect` and `until`, or a guard with a kind"));
+                    return Err(not_here(
+                        reference,
+                        "a step's own `expect` and `until`, or a guard with a kind",
+                    ));
                 };
                 return check_field(results, reference, "the result");
             }
@@ -114,7 +121,9 @@ impl Names {
             _ => {}
         }
         if self.connections.contains(name) {
-            let fields = ["scheme", "user", "host", "port", "database", "url"].map(String::from).into();
+            let fields = ["scheme", "user", "host", "port", "database", "url"]
+                .map(String::from)
+                .into();
             return match reference.parts.is_empty() {
                 true => Ok(()),
                 false => check_field(&Results::Fields(fields), reference, "a connection"),
@@ -125,7 +134,9 @@ impl Names {
 
     fn check_step(&mut self, reference: &Reference) -> Result<(), Misnamed> {
         let name = reference.name.as_str();
-        let Some(step) = self.steps.get(name) else { return Err(self.unknown(reference)) };
+        let Some(step) = self.steps.get(name) else {
+            return Err(self.unknown(reference));
+        };
         if let Some(outer) = &step.hidden_in {
             return Err(Misnamed {
                 message: format!("step `{name}` has run once for each round of `{outer}`"),
@@ -158,8 +169,12 @@ impl Names {
     }
 
     fn check_run(&self, reference: &Reference, around: &Around) -> Result<(), Misnamed> {
-        let Some(first) = reference.parts.first() else { return Ok(()) };
-        let Key::Name(field) = &first.key else { return Ok(()) };
+        let Some(first) = reference.parts.first() else {
+            return Ok(());
+        };
+        let Key::Name(field) = &first.key else {
+            return Ok(());
+        };
         let known = ["id", "started", "user", "host", "outcome", "findings"];
         match field.as_str() {
             "outcome" | "findings" if !around.ended => Err(Misnamed {
@@ -184,7 +199,12 @@ impl Names {
             .chain(&self.connections)
             .chain(&self.locals)
             .map(String::as_str)
-            .chain(self.steps.iter().filter(|(_, step)| step.visible).map(|(name, _)| name.as_str()))
+            .chain(
+                self.steps
+                    .iter()
+                    .filter(|(_, step)| step.visible)
+                    .map(|(name, _)| name.as_str()),
+            )
             .chain(["run"])
             .collect();
         let hint = crate::diagnostic::suggest(&reference.name, names.iter().copied())
@@ -213,7 +233,9 @@ impl Names {
             };
         }
         match reference.parts.first().map(|part| &part.key) {
-            Some(Key::Name(field)) => self.secrets.contains(&format!("{}.{field}", reference.name)),
+            Some(Key::Name(field)) => self
+                .secrets
+                .contains(&format!("{}.{field}", reference.name)),
             _ => false,
         }
     }
@@ -237,8 +259,12 @@ fn not_here(reference: &Reference, places: &str) -> Misnamed {
 }
 
 fn check_field(results: &Results, reference: &Reference, of: &str) -> Result<(), Misnamed> {
-    let (Results::Fields(fields), Some(first)) = (results, reference.parts.first()) else { return Ok(()) };
-    let Key::Name(field) = &first.key else { return Ok(()) };
+    let (Results::Fields(fields), Some(first)) = (results, reference.parts.first()) else {
+        return Ok(());
+    };
+    let Key::Name(field) = &first.key else {
+        return Ok(());
+    };
     if fields.contains(field) || COMMON.contains(&field.as_str()) {
         return Ok(());
     }
@@ -254,6 +280,13 @@ fn check_field(results: &Results, reference: &Reference, of: &str) -> Result<(),
 pub(super) fn near(word: &str, known: &[&str]) -> String {
     match crate::diagnostic::suggest(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("there is {}", known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+        None => format!(
+            "there is {}",
+            known
+                .iter()
+                .map(|name| format!("`{name}`"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
     }
 }

@@ -1,9 +1,6 @@
 //! Reads a whole playbook.
 
-use std::{
-    collections::BTreeMap,
-    str::FromStr,
-};
+use std::{collections::BTreeMap, str::FromStr};
 
 use camino::Utf8Path;
 
@@ -30,7 +27,11 @@ const STALE_AFTER: Span = Span::from_seconds(180 * 86_400);
 ///
 /// Every problem of the text is returned, in the order of their places. The playbook is there unless one of them is
 /// an error.
-pub fn read(source: &Source, path: Option<&Utf8Path>, kinds: &[Kind]) -> (Option<Playbook>, Vec<Diagnostic>) {
+pub fn read(
+    source: &Source,
+    path: Option<&Utf8Path>,
+    kinds: &[Kind],
+) -> (Option<Playbook>, Vec<Diagnostic>) {
     let mut problems = Vec::new();
     let Some(root) = yaml::parse(&source.text, &Limits::default(), &mut problems) else {
         if problems.is_empty() {
@@ -47,8 +48,16 @@ pub fn read(source: &Source, path: Option<&Utf8Path>, kinds: &[Kind]) -> (Option
         calls: Vec::new(),
     };
     schema::refuse_later(&root, &mut reader.problems);
-    crate::schema::check(&root, &schema::checked(kinds), Templates::Allowed, &mut reader.problems);
-    let playbook = root.as_map().is_some().then(|| reader.playbook(&root, path));
+    crate::schema::check(
+        &root,
+        &schema::checked(kinds),
+        Templates::Allowed,
+        &mut reader.problems,
+    );
+    let playbook = root
+        .as_map()
+        .is_some()
+        .then(|| reader.playbook(&root, path));
     let mut problems = reader.problems;
     problems.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start));
     let failed = problems.iter().any(Diagnostic::is_error);
@@ -69,13 +78,23 @@ impl Reader<'_> {
         let guards = self.guards(root.get("guards"), false);
         let steps = self.steps(root.get("steps"), super::step::Place::Work);
         let always = self.steps(root.get("always"), super::step::Place::Always);
-        let ended = Around { ended: true, ..Around::default() };
+        let ended = Around {
+            ended: true,
+            ..Around::default()
+        };
         let outputs = self.expressions(root.get("outputs"), Sorted::Together, &ended);
         let on_failure = root.get("on_failure").and_then(on_failure);
-        if root.get("steps").and_then(Node::as_list).is_some_and(<[Node]>::is_empty)
+        if root
+            .get("steps")
+            .and_then(Node::as_list)
+            .is_some_and(<[Node]>::is_empty)
             && let Some((key, _)) = root.entry("steps")
         {
-            self.error_hint(key, "a playbook without a step does nothing", "write at least one step");
+            self.error_hint(
+                key,
+                "a playbook without a step does nothing",
+                "write at least one step",
+            );
         }
         for (node, named) in std::mem::take(&mut self.names.named) {
             self.nodes[node.0].named = named;
@@ -114,7 +133,12 @@ impl Reader<'_> {
             tags: root
                 .get("tags")
                 .and_then(Node::as_list)
-                .map(|tags| tags.iter().filter_map(Node::as_text).map(str::to_owned).collect())
+                .map(|tags| {
+                    tags.iter()
+                        .filter_map(Node::as_text)
+                        .map(str::to_owned)
+                        .collect()
+                })
                 .unwrap_or_default(),
             origin: optional(root, "source"),
             reviewed: self.reviewed(root),
@@ -129,20 +153,29 @@ impl Reader<'_> {
     }
 
     fn check_name(&mut self, root: &Node, name: &str, path: Option<&Utf8Path>) {
-        let Some(node) = root.get("playbook").filter(|node| node.as_text().is_some()) else { return };
+        let Some(node) = root.get("playbook").filter(|node| node.as_text().is_some()) else {
+            return;
+        };
         if !is_kebab_case(name) {
-            let hint = "lower-case words of letters and digits with `-` between them, like `daily-health`";
+            let hint =
+                "lower-case words of letters and digits with `-` between them, like `daily-health`";
             self.error_hint(node, format!("`{name}` is no playbook name"), hint);
         } else if let Some(stem) = path.map(super::name_of_file)
             && stem != name
         {
             let hint = format!("rename the file to `{name}.yml`, or the playbook to `{stem}`");
-            self.error_hint(node, format!("the playbook is called `{name}`, but its file `{stem}`"), hint);
+            self.error_hint(
+                node,
+                format!("the playbook is called `{name}`, but its file `{stem}`"),
+                hint,
+            );
         }
     }
 
     fn check_version(&mut self, root: &Node, version: &str) {
-        let Some(node) = root.get("version").filter(|node| node.as_text().is_some()) else { return };
+        let Some(node) = root.get("version").filter(|node| node.as_text().is_some()) else {
+            return;
+        };
         if let Err(error) = semver::Version::parse(version) {
             let message = format!("`{version}` is no semantic version: {error}");
             self.error_hint(node, message, "three numbers, like `1.0.0`");
@@ -159,20 +192,26 @@ impl Reader<'_> {
                 if let Some(first) = taken.insert(name.to_owned(), key.span.clone()) {
                     let message = format!("the name `{name}` is given twice");
                     self.problems.push(
-                        Diagnostic::error(message, key.span.clone()).label(first, "first given here"),
+                        Diagnostic::error(message, key.span.clone())
+                            .label(first, "first given here"),
                     );
                 }
             }
         }
         for section in ["steps", "always"] {
-            let steps = root.get(section).and_then(Node::as_list).unwrap_or_default();
+            let steps = root
+                .get(section)
+                .and_then(Node::as_list)
+                .unwrap_or_default();
             self.name_steps(steps, &mut taken);
         }
     }
 
     fn name_steps(&mut self, steps: &[Node], taken: &mut BTreeMap<String, std::ops::Range<usize>>) {
         for step in steps {
-            let Some(entries) = step.as_map() else { continue };
+            let Some(entries) = step.as_map() else {
+                continue;
+            };
             if let Some(id) = step.get("id").filter(|id| id.as_text().is_some()) {
                 let name = id.written();
                 self.check_identifier(id, "id", name);
@@ -180,7 +219,8 @@ impl Reader<'_> {
                     Some(first) => {
                         let message = format!("the name `{name}` is given twice");
                         self.problems.push(
-                            Diagnostic::error(message, id.span.clone()).label(first, "first given here"),
+                            Diagnostic::error(message, id.span.clone())
+                                .label(first, "first given here"),
                         );
                     }
                     None => {
@@ -196,14 +236,23 @@ impl Reader<'_> {
             }
             for (key, value) in entries {
                 match (key.written(), &value.data) {
-                    ("group" | "parallel" | "rollback", Data::List(inside)) => self.name_steps(inside, taken),
+                    ("group" | "parallel" | "rollback", Data::List(inside)) => {
+                        self.name_steps(inside, taken)
+                    }
                     ("foreach", Data::Map(_)) => {
-                        self.name_steps(value.get("steps").and_then(Node::as_list).unwrap_or_default(), taken);
+                        self.name_steps(
+                            value
+                                .get("steps")
+                                .and_then(Node::as_list)
+                                .unwrap_or_default(),
+                            taken,
+                        );
                     }
                     ("choose", Data::List(branches)) => {
                         for branch in branches {
                             for key in ["steps", "otherwise"] {
-                                let inside = branch.get(key).and_then(Node::as_list).unwrap_or_default();
+                                let inside =
+                                    branch.get(key).and_then(Node::as_list).unwrap_or_default();
                                 self.name_steps(inside, taken);
                             }
                         }
@@ -216,10 +265,12 @@ impl Reader<'_> {
 
     fn check_identifier(&mut self, node: &Node, what: &str, name: &str) {
         if RESERVED.contains(&name) {
-            let message = format!("`{name}` has a meaning of its own and can't be an {what}'s name");
+            let message =
+                format!("`{name}` has a meaning of its own and can't be an {what}'s name");
             self.error_hint(node, message, "choose another name");
         } else if !is_snake_case(name) {
-            let hint = "lower-case words of letters and digits with `_` between them, like `disk_free`";
+            let hint =
+                "lower-case words of letters and digits with `_` between them, like `disk_free`";
             self.error_hint(node, format!("`{name}` is no name"), hint);
         }
     }
@@ -262,7 +313,11 @@ impl Reader<'_> {
                     && !schemes.iter().any(|scheme| text.starts_with(scheme))
                 {
                     let hint = "`sqlite:`, `postgres:`, `redis:`, `http:` or `https:`";
-                    self.error_hint(value, format!("`{text}` has no scheme that a connection can have"), hint);
+                    self.error_hint(
+                        value,
+                        format!("`{text}` has no scheme that a connection can have"),
+                        hint,
+                    );
                 }
                 if self.names_secret(template.references()) {
                     self.names.secrets.insert(name.clone());
@@ -277,7 +332,10 @@ impl Reader<'_> {
     fn requires(&mut self, node: Option<&Node>) -> Vec<Requirement> {
         let mut read = Vec::new();
         for (key, value) in node.and_then(Node::as_map).unwrap_or_default() {
-            let (program, versions) = (key.written().to_owned(), value.as_text().unwrap_or("*").to_owned());
+            let (program, versions) = (
+                key.written().to_owned(),
+                value.as_text().unwrap_or("*").to_owned(),
+            );
             if let Err(error) = semver::VersionReq::from_str(&versions) {
                 let message = format!("`{versions}` is no range of versions: {error}");
                 self.error_hint(value, message, "like `>=2.30`, `^1.2` or `\"*\"`");
@@ -290,7 +348,10 @@ impl Reader<'_> {
     /// Reads guards; `before` says whether they may name what the step's look found.
     pub(super) fn guards(&mut self, node: Option<&Node>, before: bool) -> Vec<Guard> {
         let items = node.and_then(Node::as_list).unwrap_or_default();
-        items.iter().filter_map(|item| self.guard(item, before, "guards")).collect()
+        items
+            .iter()
+            .filter_map(|item| self.guard(item, before, "guards"))
+            .collect()
     }
 
     /// Reads `{that, else}`, perhaps with a kind that reads beside it.
@@ -298,27 +359,54 @@ impl Reader<'_> {
         let entries = node.as_map()?;
         let mut probe: Option<(&Node, Work)> = None;
         for (key, value) in entries {
-            let Some(kind) = self.kind(key.written()) else { continue };
+            let Some(kind) = self.kind(key.written()) else {
+                continue;
+            };
             if let Some((first, _)) = &probe {
                 let message = "a guard has one kind at the most".to_owned();
                 self.problems.push(
-                    Diagnostic::error(message, key.span.clone()).label(first.span.clone(), "the first one"),
+                    Diagnostic::error(message, key.span.clone())
+                        .label(first.span.clone(), "the first one"),
                 );
                 continue;
             }
-            let arguments = self.arguments(&kind, key, value, &Around { before, ..Around::default() });
+            let arguments = self.arguments(
+                &kind,
+                key,
+                value,
+                &Around {
+                    before,
+                    ..Around::default()
+                },
+            );
             if (kind.effect_of)(&arguments.literal()) > crate::kind::Effect::Read {
                 let message = format!("`{}` can change something, so it can't guard", kind.name);
                 self.error_hint(key, message, "use a kind that only reads");
             }
             probe = Some((key, Work { kind, arguments }));
         }
-        let result = probe.as_ref().map(|(_, work)| super::reader::results_of(&work.kind));
-        let around = Around { result, before, decides: Some(key), ..Around::default() };
+        let result = probe
+            .as_ref()
+            .map(|(_, work)| super::reader::results_of(&work.kind));
+        let around = Around {
+            result,
+            before,
+            decides: Some(key),
+            ..Around::default()
+        };
         let that = self.expression(node.get("that")?, &around)?;
-        let words = Around { decides: None, ..around };
-        let otherwise = node.get("else").and_then(|node| self.template(node, &words));
-        Some(Guard { probe: probe.map(|(_, work)| work), that, otherwise })
+        let words = Around {
+            decides: None,
+            ..around
+        };
+        let otherwise = node
+            .get("else")
+            .and_then(|node| self.template(node, &words));
+        Some(Guard {
+            probe: probe.map(|(_, work)| work),
+            that,
+            otherwise,
+        })
     }
 
     fn reviewed(&mut self, root: &Node) -> Option<String> {
@@ -368,7 +456,9 @@ pub(super) fn is_snake_case(name: &str) -> bool {
 fn is_words(name: &str, between: char) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.split(between).all(|word| {
-            !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+            !word.is_empty()
+                && word
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
         })
 }
-

@@ -29,20 +29,34 @@ impl<'a> Reader<'a> {
     }
 
     /// Reports `message` at a place of the text.
-    pub(super) fn error_at(&mut self, span: Range<usize>, message: impl Into<String>) -> &mut Diagnostic {
+    pub(super) fn error_at(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
         self.problems.push(Diagnostic::error(message, span));
         self.problems.last_mut().expect("one was just pushed")
     }
 
     /// Reports `message` with a hint.
-    pub(super) fn error_hint(&mut self, node: &Node, message: impl Into<String>, hint: impl Into<String>) {
-        self.problems.push(Diagnostic::error(message, node.span.clone()).hint(hint));
+    pub(super) fn error_hint(
+        &mut self,
+        node: &Node,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.problems
+            .push(Diagnostic::error(message, node.span.clone()).hint(hint));
     }
 
     /// Returns whether a problem was reported inside `span` already.
     pub(super) fn is_wrong(&self, span: &Range<usize>) -> bool {
         self.problems.iter().any(|problem| {
-            problem.is_error() && problem.span.as_ref().is_some_and(|at| at.start >= span.start && at.end <= span.end)
+            problem.is_error()
+                && problem
+                    .span
+                    .as_ref()
+                    .is_some_and(|at| at.start >= span.start && at.end <= span.end)
         })
     }
 
@@ -53,16 +67,27 @@ impl<'a> Reader<'a> {
 
     /// Reads an expression; a YAML value that is not text stands for itself.
     pub(super) fn expression(&mut self, node: &Node, around: &Around) -> Option<Expression> {
-        let Some(text) = node.as_text().filter(|_| node.to_value().as_str().is_some()) else {
+        let Some(text) = node
+            .as_text()
+            .filter(|_| node.to_value().as_str().is_some())
+        else {
             return Some(Expression::constant(node.to_value()));
         };
         if text.trim_start().starts_with("{{") {
-            self.error_hint(node, "an expression stands without `{{ }}`", "leave the braces out");
+            self.error_hint(
+                node,
+                "an expression stands without `{{ }}`",
+                "leave the braces out",
+            );
             return None;
         }
         if let Some(hint) = node.comment_hint() {
-            let place = node.comment_after.clone().unwrap_or_else(|| node.span.clone());
-            self.problems.push(Diagnostic::error("this ` #` ends the expression", place).hint(hint));
+            let place = node
+                .comment_after
+                .clone()
+                .unwrap_or_else(|| node.span.clone());
+            self.problems
+                .push(Diagnostic::error("this ` #` ends the expression", place).hint(hint));
             return None;
         }
         match Expression::parse(text) {
@@ -82,7 +107,11 @@ impl<'a> Reader<'a> {
         let text = node.as_text()?;
         match Template::parse(text) {
             Ok(template) => {
-                self.check_references(node, template.references().into_iter().cloned().collect(), around);
+                self.check_references(
+                    node,
+                    template.references().into_iter().cloned().collect(),
+                    around,
+                );
                 Some(template)
             }
             Err(error) => {
@@ -107,7 +136,10 @@ impl<'a> Reader<'a> {
                     .iter()
                     .map(|(key, value)| (key.written().to_owned(), self.tree(value, around)))
                     .collect();
-                if entries.iter().all(|(_, tree)| matches!(tree, Tree::Literal(_))) {
+                if entries
+                    .iter()
+                    .all(|(_, tree)| matches!(tree, Tree::Literal(_)))
+                {
                     return Tree::Literal(node.to_value());
                 }
                 Tree::Map(entries)
@@ -143,15 +175,23 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns whether an expression or template names a secret.
-    pub(super) fn names_secret<'r>(&self, references: impl IntoIterator<Item = &'r Reference>) -> bool {
-        references.into_iter().any(|reference| self.names.is_secret(reference))
+    pub(super) fn names_secret<'r>(
+        &self,
+        references: impl IntoIterator<Item = &'r Reference>,
+    ) -> bool {
+        references
+            .into_iter()
+            .any(|reference| self.names.is_secret(reference))
     }
 }
 
 /// Returns the fields of a kind's result.
 pub(super) fn results_of(kind: &Kind) -> Results {
     let schema = kind.results_schema();
-    match schema.get("properties").and_then(|properties| properties.as_object()) {
+    match schema
+        .get("properties")
+        .and_then(|properties| properties.as_object())
+    {
         Some(properties) => Results::Fields(properties.keys().cloned().collect()),
         None => Results::Open,
     }

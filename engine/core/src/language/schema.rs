@@ -11,8 +11,10 @@ use crate::{
 };
 
 /// The step keys that hold what a step does, beside the kinds.
-pub(super) const BODIES: [&str; 11] =
-    ["group", "parallel", "foreach", "choose", "call", "ask", "manual", "finding", "wait", "notify", "set"];
+pub(super) const BODIES: [&str; 11] = [
+    "group", "parallel", "foreach", "choose", "call", "ask", "manual", "finding", "wait", "notify",
+    "set",
+];
 
 /// Keys of the contract whose feature a later version builds.
 const LATER: [(&str, &str); 5] = [
@@ -27,8 +29,14 @@ const LATER: [(&str, &str); 5] = [
 pub fn playbook_schema(kinds: &[Kind]) -> Json {
     let mut schema = whole(kinds, &arguments);
     strip(&mut schema);
-    if let Some(step) = schema.pointer_mut("/$defs/Step").and_then(Json::as_object_mut) {
-        let bodies = BODIES.iter().copied().chain(kinds.iter().map(|kind| kind.name));
+    if let Some(step) = schema
+        .pointer_mut("/$defs/Step")
+        .and_then(Json::as_object_mut)
+    {
+        let bodies = BODIES
+            .iter()
+            .copied()
+            .chain(kinds.iter().map(|kind| kind.name));
         let one: Vec<Json> = bodies.map(|name| json!({ "required": [name] })).collect();
         let none = json!({ "not": { "anyOf": one } });
         let mut forms = one.clone();
@@ -78,7 +86,9 @@ fn arguments(kind: &Kind) -> Json {
 }
 
 fn insert_property(schema: &mut Json, of: &str, name: &str, property: &Json) {
-    let properties = schema.pointer_mut(&format!("/$defs/{of}/properties")).and_then(Json::as_object_mut);
+    let properties = schema
+        .pointer_mut(&format!("/$defs/{of}/properties"))
+        .and_then(Json::as_object_mut);
     properties
         .expect("the types of the language have properties")
         .insert(name.to_owned(), property.clone());
@@ -111,7 +121,11 @@ fn is_later(property: &Json) -> bool {
         || property
             .get("anyOf")
             .and_then(Json::as_array)
-            .is_some_and(|branches| branches.iter().any(|branch| branch.get("x-later").is_some()))
+            .is_some_and(|branches| {
+                branches
+                    .iter()
+                    .any(|branch| branch.get("x-later").is_some())
+            })
 }
 
 fn remove_marks(schema: &mut Json) {
@@ -126,7 +140,8 @@ fn each_object(schema: &mut Json, change: &mut dyn FnMut(&mut Map<String, Json>)
     match schema {
         Json::Object(map) => {
             change(map);
-            map.values_mut().for_each(|value| each_object(value, change));
+            map.values_mut()
+                .for_each(|value| each_object(value, change));
         }
         Json::Array(items) => items.iter_mut().for_each(|item| each_object(item, change)),
         _ => {}
@@ -167,8 +182,13 @@ fn refuse_in(node: &Node, keys: &[&str], problems: &mut Vec<Diagnostic>) {
     for (name, feature) in LATER.iter().filter(|(name, _)| keys.contains(name)) {
         if let Some((key, _)) = node.entry(name) {
             problems.push(
-                Diagnostic::error(format!("`{name}` is not built yet in this version"), key.span.clone())
-                    .hint(format!("{feature} come with a later version; leave the key out until then")),
+                Diagnostic::error(
+                    format!("`{name}` is not built yet in this version"),
+                    key.span.clone(),
+                )
+                .hint(format!(
+                    "{feature} come with a later version; leave the key out until then"
+                )),
             );
         }
     }

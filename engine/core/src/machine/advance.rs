@@ -70,8 +70,11 @@ impl State {
         };
         match self.frames[frame].phase {
             Phase::Require => {
-                let requires: Vec<_> =
-                    plan.scopes.iter().flat_map(|scope| scope.requires.iter().cloned()).collect();
+                let requires: Vec<_> = plan
+                    .scopes
+                    .iter()
+                    .flat_map(|scope| scope.requires.iter().cloned())
+                    .collect();
                 if requires.is_empty() {
                     self.frames[frame].phase = Phase::Guards(0);
                     return false;
@@ -120,7 +123,12 @@ impl State {
         match self.holds(plan, frame, &unless.that, None) {
             Ok(Some(true)) => {
                 let why = self.explain(plan, frame, &unless.that, None);
-                let asserted = Asserted { which: Assertion::Unless, holds: Some(true), why, error: None };
+                let asserted = Asserted {
+                    which: Assertion::Unless,
+                    holds: Some(true),
+                    why,
+                    error: None,
+                };
                 self.record(frame, Body::Asserted(asserted));
                 true
             }
@@ -161,7 +169,13 @@ impl State {
     }
 
     /// Takes in what a look before a change has found.
-    pub(super) fn looked(&mut self, plan: &Plan, frame: FrameId, action: &Description, look: &Looked) {
+    pub(super) fn looked(
+        &mut self,
+        plan: &Plan,
+        frame: FrameId,
+        action: &Description,
+        look: &Looked,
+    ) {
         self.answered(frame);
         if let Phase::Settle(_) = self.frames[frame].phase {
             self.settle_looked(plan, frame, look);
@@ -169,7 +183,13 @@ impl State {
         }
         let this = &mut self.frames[frame];
         this.action = Some(action.clone());
-        if let (Looked::Needed { before, summary, .. }, false) = (look, this.started) {
+        if let (
+            Looked::Needed {
+                before, summary, ..
+            },
+            false,
+        ) = (look, this.started)
+        {
             this.needed = Some((before.clone(), summary.clone()));
         }
         this.phase = Phase::Guards(0);
@@ -209,19 +229,39 @@ impl State {
         result: Option<&Value>,
     ) -> Asserted {
         match self.holds(plan, frame, &guard.that, result) {
-            Ok(Some(true)) => Asserted { which, holds: Some(true), why: String::new(), error: None },
-            Ok(None) => Asserted { which, holds: None, why: String::new(), error: None },
+            Ok(Some(true)) => Asserted {
+                which,
+                holds: Some(true),
+                why: String::new(),
+                error: None,
+            },
+            Ok(None) => Asserted {
+                which,
+                holds: None,
+                why: String::new(),
+                error: None,
+            },
             Ok(Some(false)) => {
                 let parts = self.explain(plan, frame, &guard.that, result);
                 let why = match &guard.otherwise {
-                    Some(otherwise) => format!("{} ({parts})", self.text(plan, frame, otherwise, result)),
+                    Some(otherwise) => {
+                        format!("{} ({parts})", self.text(plan, frame, otherwise, result))
+                    }
                     None => parts,
                 };
-                Asserted { which, holds: Some(false), why, error: None }
+                Asserted {
+                    which,
+                    holds: Some(false),
+                    why,
+                    error: None,
+                }
             }
-            Err(failure) => {
-                Asserted { which, holds: Some(false), why: String::new(), error: Some(failure) }
-            }
+            Err(failure) => Asserted {
+                which,
+                holds: Some(false),
+                why: String::new(),
+                error: Some(failure),
+            },
         }
     }
 
@@ -263,8 +303,12 @@ impl State {
         };
         let undo = match (&node.irreversible, &node.rollback, node.work()) {
             (Some(why), _, _) => Some(format!("can't be undone: {why}")),
-            (None, Some(steps), _) if !steps.is_empty() => Some("the playbook says how it is undone".to_owned()),
-            (None, None, Some(work)) if work.kind.undone == UndoneBy::Itself => Some("undone by itself".to_owned()),
+            (None, Some(steps), _) if !steps.is_empty() => {
+                Some("the playbook says how it is undone".to_owned())
+            }
+            (None, None, Some(work)) if work.kind.undone == UndoneBy::Itself => {
+                Some("undone by itself".to_owned())
+            }
             _ => None,
         };
         Ok(Question {
@@ -285,7 +329,13 @@ impl State {
     }
 
     fn begin_body(&mut self, plan: &Plan, frame: FrameId, node: &Node) -> Result<(), Failure> {
-        let ask = |ask: Ask, message: String| Question { ask, message, action: None, change: None, undo: None };
+        let ask = |ask: Ask, message: String| Question {
+            ask,
+            message,
+            action: None,
+            change: None,
+            undo: None,
+        };
         match &node.body {
             plan::Body::Work(work) => {
                 let task = self.task(plan, frame, work, node.effect, node.timeout.as_ref())?;
@@ -296,29 +346,63 @@ impl State {
                     let this = &self.frames[frame];
                     let before = this.needed.as_ref().map(|(before, _)| before.clone());
                     let registered = this.started;
-                    self.issue(frame, JobPhase::Perform, Job::Perform { task, before, registered });
+                    self.issue(
+                        frame,
+                        JobPhase::Perform,
+                        Job::Perform {
+                            task,
+                            before,
+                            registered,
+                        },
+                    );
                 }
             }
             plan::Body::Group(_) | plan::Body::Parallel { .. } | plan::Body::Call { .. } => {
-                self.record(frame, Body::Entered { rounds: None, branch: None });
+                self.record(
+                    frame,
+                    Body::Entered {
+                        rounds: None,
+                        branch: None,
+                    },
+                );
             }
             plan::Body::Foreach { items, key, .. } => {
                 let rounds = self.rounds(plan, frame, items, key.as_ref())?;
                 let keys = rounds.into_iter().map(|(key, _)| key).collect();
-                self.record(frame, Body::Entered { rounds: Some(keys), branch: None });
+                self.record(
+                    frame,
+                    Body::Entered {
+                        rounds: Some(keys),
+                        branch: None,
+                    },
+                );
             }
             plan::Body::Choose(branches) => {
                 let branch = self.branch(plan, frame, branches)?;
-                self.record(frame, Body::Entered { rounds: None, branch });
+                self.record(
+                    frame,
+                    Body::Entered {
+                        rounds: None,
+                        branch,
+                    },
+                );
             }
             plan::Body::Ask(inputs) => {
                 let names = inputs.iter().map(|input| input.name.clone()).collect();
                 let message = self.title_or_id(plan, frame, node);
-                self.issue(frame, JobPhase::Ask, Job::Ask(Box::new(ask(Ask::Inputs(names), message))));
+                self.issue(
+                    frame,
+                    JobPhase::Ask,
+                    Job::Ask(Box::new(ask(Ask::Inputs(names), message))),
+                );
             }
             plan::Body::Manual(text) => {
                 let text = self.strict_text(plan, frame, text)?;
-                self.issue(frame, JobPhase::Ask, Job::Ask(Box::new(ask(Ask::Manual, text))));
+                self.issue(
+                    frame,
+                    JobPhase::Ask,
+                    Job::Ask(Box::new(ask(Ask::Manual, text))),
+                );
             }
             plan::Body::Wait(span) => {
                 let until = match self.read_tree::<Span>(plan, frame, span)? {
@@ -327,18 +411,29 @@ impl State {
                 };
                 let until = Ask::Until(crate::units::Time::from_milliseconds(until));
                 let message = self.title_or_id(plan, frame, node);
-                self.issue(frame, JobPhase::Ask, Job::Ask(Box::new(ask(until, message))));
+                self.issue(
+                    frame,
+                    JobPhase::Ask,
+                    Job::Ask(Box::new(ask(until, message))),
+                );
             }
             plan::Body::Notify { to, message } => {
                 let to = self.strict_text(plan, frame, to)?;
                 let message = self.strict_text(plan, frame, message)?;
                 self.issue(frame, JobPhase::Perform, Job::Notify { to, message });
             }
-            plan::Body::Finding { severity, title, advice } => {
+            plan::Body::Finding {
+                severity,
+                title,
+                advice,
+            } => {
                 let finding = Finding {
                     severity: *severity,
                     title: self.strict_text(plan, frame, title)?,
-                    advice: advice.as_ref().map(|advice| self.strict_text(plan, frame, advice)).transpose()?,
+                    advice: advice
+                        .as_ref()
+                        .map(|advice| self.strict_text(plan, frame, advice))
+                        .transpose()?,
                 };
                 let body = self.judge_finding(plan, frame, finding);
                 self.record(frame, body);
@@ -348,11 +443,23 @@ impl State {
                 for (name, expression) in values {
                     fields.insert(name.clone(), self.eval(plan, frame, expression, None)?);
                 }
-                let body = self.judge(plan, frame, Ok(Value::map(fields)), Span::default(), Vec::new());
+                let body = self.judge(
+                    plan,
+                    frame,
+                    Ok(Value::map(fields)),
+                    Span::default(),
+                    Vec::new(),
+                );
                 self.record(frame, body);
             }
             plan::Body::Checkpoint => {
-                let body = self.judge(plan, frame, Ok(Value::map(Fields::new())), Span::default(), Vec::new());
+                let body = self.judge(
+                    plan,
+                    frame,
+                    Ok(Value::map(Fields::new())),
+                    Span::default(),
+                    Vec::new(),
+                );
                 self.record(frame, body);
             }
         }
@@ -382,14 +489,28 @@ impl State {
         let arguments = work
             .arguments
             .render(&self.names(plan, frame))
-            .map_err(|error| Failure::internal(format!("work out the arguments of `{}`: {error}", work.kind.name)))?;
+            .map_err(|error| {
+                Failure::internal(format!(
+                    "work out the arguments of `{}`: {error}",
+                    work.kind.name
+                ))
+            })?;
         let timeout = match timeout {
             Some(tree) => self.read_tree::<Span>(plan, frame, tree)?,
             None if effect == Effect::Read => Some(READING_TIMEOUT),
             None => None,
         };
-        let sensitive = self.node(plan, frame).map(|node| node.sensitive.clone()).unwrap_or_default();
-        Ok(Task { kind: work.kind.name.to_owned(), arguments, effect, timeout, sensitive })
+        let sensitive = self
+            .node(plan, frame)
+            .map(|node| node.sensitive.clone())
+            .unwrap_or_default();
+        Ok(Task {
+            kind: work.kind.name.to_owned(),
+            arguments,
+            effect,
+            timeout,
+            sensitive,
+        })
     }
 
     /// Returns the rounds of a loop; one round with an unknown item where a preview can't know the list.
@@ -404,7 +525,10 @@ impl State {
             Value::List(list) => list,
             Value::Unknown(after) => return Ok(vec![("?".to_owned(), Value::Unknown(after))]),
             other => {
-                return Err(Failure::internal(format!("go through `in`: it is a {}, not a list", other.kind())));
+                return Err(Failure::internal(format!(
+                    "go through `in`: it is a {}, not a list",
+                    other.kind()
+                )));
             }
         };
         let mut rounds: Vec<(String, Value)> = Vec::with_capacity(list.len());
@@ -415,12 +539,16 @@ impl State {
                 Some(key) => {
                     let locals = [("item", item.clone()), ("index", Value::Int(index as i64))];
                     let value = self.eval_with(plan, frame, key, &locals)?;
-                    value.to_text().map_err(|error| Failure::internal(format!("make the key of a round: {error}")))?
+                    value.to_text().map_err(|error| {
+                        Failure::internal(format!("make the key of a round: {error}"))
+                    })?
                 }
             };
             let key = percent_encode(&key);
             if !seen.insert(key.clone()) {
-                return Err(Failure::internal(format!("tell the rounds apart: two have the key `{key}`")));
+                return Err(Failure::internal(format!(
+                    "tell the rounds apart: two have the key `{key}`"
+                )));
             }
             rounds.push((key, item.clone()));
         }
@@ -428,9 +556,16 @@ impl State {
     }
 
     /// Returns the branch that is taken: its index, or the number of branches for 'all of them, perhaps'.
-    fn branch(&self, plan: &Plan, frame: FrameId, branches: &[plan::Branch]) -> Result<Option<usize>, Failure> {
+    fn branch(
+        &self,
+        plan: &Plan,
+        frame: FrameId,
+        branches: &[plan::Branch],
+    ) -> Result<Option<usize>, Failure> {
         for (index, branch) in branches.iter().enumerate() {
-            let Some(when) = &branch.when else { return Ok(Some(index)) };
+            let Some(when) = &branch.when else {
+                return Ok(Some(index));
+            };
             match self.holds(plan, frame, when, None)? {
                 Some(true) => return Ok(Some(index)),
                 Some(false) => {}
@@ -441,9 +576,17 @@ impl State {
     }
 
     /// Takes in that a structural step has begun, and begins what is inside it.
-    pub(super) fn entered(&mut self, plan: &Plan, frame: FrameId, rounds: Option<&[String]>, branch: Option<usize>) {
+    pub(super) fn entered(
+        &mut self,
+        plan: &Plan,
+        frame: FrameId,
+        rounds: Option<&[String]>,
+        branch: Option<usize>,
+    ) {
         self.answered(frame);
-        let Some(node) = self.node(plan, frame) else { return };
+        let Some(node) = self.node(plan, frame) else {
+            return;
+        };
         self.any_started = true;
         let inside = match self.inside_of(plan, frame, node, rounds, branch) {
             Ok(inside) => inside,
@@ -475,27 +618,42 @@ impl State {
     ) -> Result<Inside, Failure> {
         let at_once = |tree: &Option<Tree>, or: usize| -> Result<usize, Failure> {
             Ok(match tree {
-                Some(tree) => self.read_tree::<usize>(plan, frame, tree)?.unwrap_or(or).max(1),
+                Some(tree) => self
+                    .read_tree::<usize>(plan, frame, tree)?
+                    .unwrap_or(or)
+                    .max(1),
                 None => or,
             })
         };
         Ok(match &node.body {
-            plan::Body::Parallel { nodes, at_once: limit } => {
-                Inside::nodes(nodes.as_slice().into(), at_once(limit, usize::MAX)?)
-            }
-            plan::Body::Foreach { items, key, at_once: limit, .. } => {
+            plan::Body::Parallel {
+                nodes,
+                at_once: limit,
+            } => Inside::nodes(nodes.as_slice().into(), at_once(limit, usize::MAX)?),
+            plan::Body::Foreach {
+                items,
+                key,
+                at_once: limit,
+                ..
+            } => {
                 let mut found = self.rounds(plan, frame, items, key.as_ref())?;
                 if let Some(keys) = rounds {
                     found.retain(|(key, _)| keys.contains(key));
                 }
                 let list = List::Rounds(found.into());
-                Inside { list, ..Inside::nodes(Arc::new([]), at_once(limit, 1)?) }
+                Inside {
+                    list,
+                    ..Inside::nodes(Arc::new([]), at_once(limit, 1)?)
+                }
             }
             plan::Body::Choose(branches) => {
                 let nodes: Vec<NodeId> = match branch {
                     None => Vec::new(),
                     Some(index) if index < branches.len() => branches[index].nodes.clone(),
-                    Some(_) => branches.iter().flat_map(|branch| branch.nodes.clone()).collect(),
+                    Some(_) => branches
+                        .iter()
+                        .flat_map(|branch| branch.nodes.clone())
+                        .collect(),
                 };
                 Inside::nodes(nodes.into(), 1)
             }
@@ -513,7 +671,8 @@ impl State {
         let inputs = match inputs {
             Ok(inputs) => inputs,
             Err(why) => {
-                let failure = Failure::internal(format!("call `{}`: {why}", plan.scope(scope).name));
+                let failure =
+                    Failure::internal(format!("call `{}`: {why}", plan.scope(scope).name));
                 return self.fail_later(plan, frame, failure);
             }
         };
@@ -528,7 +687,9 @@ impl State {
     /// Begins as many of the steps or rounds inside as may run at once; ends the frame when none is left.
     pub(super) fn run_inside(&mut self, plan: &Plan, frame: FrameId) {
         loop {
-            let Frame { inside, env, role, .. } = &self.frames[frame];
+            let Frame {
+                inside, env, role, ..
+            } = &self.frames[frame];
             if inside.next >= inside.len() || inside.live >= inside.at_once {
                 break;
             }
@@ -553,7 +714,10 @@ impl State {
             self.advance(plan, child);
         }
         let inside = &self.frames[frame].inside;
-        if inside.live == 0 && inside.next >= inside.len() && self.frames[frame].phase != Phase::Ended {
+        if inside.live == 0
+            && inside.next >= inside.len()
+            && self.frames[frame].phase != Phase::Ended
+        {
             self.inside_done(plan, frame);
         }
     }
@@ -591,8 +755,19 @@ impl State {
         }
         let prefix = format!("{}[{key}]/", self.frames[parent].key);
         let scope = self.envs[outer].scope;
-        let env = self.new_env(Env { parent: Some(outer), scope, prefix, locals, steps: Default::default() });
-        let block = self.new_frame(Role::Round, Some(parent), env, format!("{}[{key}]", self.frames[parent].key).into());
+        let env = self.new_env(Env {
+            parent: Some(outer),
+            scope,
+            prefix,
+            locals,
+            steps: Default::default(),
+        });
+        let block = self.new_frame(
+            Role::Round,
+            Some(parent),
+            env,
+            format!("{}[{key}]", self.frames[parent].key).into(),
+        );
         self.frames[block].phase = Phase::Inside;
         self.frames[block].inside = Inside::nodes(list, 1);
         block
@@ -603,13 +778,27 @@ impl State {
         let changed = self.frames[frame].inside.changed;
         match self.frames[frame].role {
             Role::Step(_) => {
-                let body = self.judge(plan, frame, Ok(Value::map(Fields::new())), Span::default(), Vec::new());
+                let body = self.judge(
+                    plan,
+                    frame,
+                    Ok(Value::map(Fields::new())),
+                    Span::default(),
+                    Vec::new(),
+                );
                 self.record(frame, body);
             }
             Role::Round => {
                 self.frames[frame].phase = Phase::Ended;
                 if let Some(parent) = self.frames[frame].parent {
-                    self.inside_ended(plan, parent, if changed { StepState::Changed } else { StepState::Ok });
+                    self.inside_ended(
+                        plan,
+                        parent,
+                        if changed {
+                            StepState::Changed
+                        } else {
+                            StepState::Ok
+                        },
+                    );
                 }
             }
             Role::Playbook(scope) => self.playbook_done(plan, frame, scope),
@@ -623,13 +812,21 @@ impl State {
 
     fn playbook_done(&mut self, plan: &Plan, frame: FrameId, scope: ScopeId) {
         self.frames[frame].phase = Phase::Ended;
-        let Some(call) = self.frames[frame].parent else { return self.finish_run(plan) };
+        let Some(call) = self.frames[frame].parent else {
+            return self.finish_run(plan);
+        };
         let outputs = self.outputs(plan, frame, scope);
         let changed = self.frames[frame].inside.changed;
         let inside = &mut self.frames[call].inside;
         inside.live = 0;
         inside.changed |= changed;
-        let body = self.judge(plan, call, Ok(Value::map(outputs)), Span::default(), Vec::new());
+        let body = self.judge(
+            plan,
+            call,
+            Ok(Value::map(outputs)),
+            Span::default(),
+            Vec::new(),
+        );
         self.record(call, body);
     }
 
@@ -640,9 +837,18 @@ impl State {
             return;
         }
         let (outcome, why) = outcome(self);
-        let outputs = if outcome == Outcome::Succeeded { self.root_outputs(plan) } else { Fields::new() };
+        let outputs = if outcome == Outcome::Succeeded {
+            self.root_outputs(plan)
+        } else {
+            Fields::new()
+        };
         let dirty = self.remains();
-        self.record_run(Body::Ended(Ended { outcome, why, outputs, dirty }));
+        self.record_run(Body::Ended(Ended {
+            outcome,
+            why,
+            outputs,
+            dirty,
+        }));
     }
 
     fn root_outputs(&self, plan: &Plan) -> Fields {
@@ -656,16 +862,20 @@ impl State {
         plan.scope(scope)
             .outputs
             .iter()
-            .filter_map(|(name, expression)| match self.eval(plan, frame, expression, None) {
-                Ok(Value::Absent(_)) | Err(_) => None,
-                Ok(value) => Some((name.clone(), value)),
-            })
+            .filter_map(
+                |(name, expression)| match self.eval(plan, frame, expression, None) {
+                    Ok(Value::Absent(_)) | Err(_) => None,
+                    Ok(value) => Some((name.clone(), value)),
+                },
+            )
             .collect()
     }
 
     /// Begins the next `always`, the last entered scope first; ends the run after the last one.
     pub(super) fn next_always(&mut self, plan: &Plan) {
-        let Some((env, scope)) = self.always.pop() else { return self.finish_run(plan) };
+        let Some((env, scope)) = self.always.pop() else {
+            return self.finish_run(plan);
+        };
         let block = self.new_frame(Role::Always, None, env, "always".into());
         self.frames[block].phase = Phase::Inside;
         self.frames[block].inside = Inside::nodes(plan.scope(scope).always.as_slice().into(), 1);
@@ -673,9 +883,24 @@ impl State {
     }
 
     /// Returns a new environment for the steps of a playbook.
-    pub(super) fn enter_scope(&mut self, plan: &Plan, scope: ScopeId, inputs: &Fields, prefix: String) -> EnvId {
-        let locals = inputs.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        let env = self.new_env(Env { parent: None, scope, prefix, locals, steps: Default::default() });
+    pub(super) fn enter_scope(
+        &mut self,
+        plan: &Plan,
+        scope: ScopeId,
+        inputs: &Fields,
+        prefix: String,
+    ) -> EnvId {
+        let locals = inputs
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let env = self.new_env(Env {
+            parent: None,
+            scope,
+            prefix,
+            locals,
+            steps: Default::default(),
+        });
         self.name_vars(plan, env, scope);
         if !plan.scope(scope).always.is_empty() {
             self.always.push((env, scope));
@@ -698,7 +923,9 @@ impl State {
         before: Option<&Value>,
         undo: Option<&UndoRecord>,
     ) {
-        let Some(node) = self.node(plan, frame) else { return };
+        let Some(node) = self.node(plan, frame) else {
+            return;
+        };
         let first = !self.frames[frame].started;
         let this = &mut self.frames[frame];
         this.attempt = attempt;
@@ -717,7 +944,11 @@ impl State {
             (_, Some(steps)) => Some(Undo::Steps(steps.clone())),
             _ => undo.cloned().map(Undo::Kind),
         };
-        let known = self.registered.iter().rev().any(|registered| registered.frame == frame);
+        let known = self
+            .registered
+            .iter()
+            .rev()
+            .any(|registered| registered.frame == frame);
         if let Some(undo) = undo
             && (first || !known)
             && !self.is_aside(frame)
@@ -729,17 +960,26 @@ impl State {
 
     /// Returns whether a step around `frame` says by hand how all of it is undone.
     fn is_covered(&self, plan: &Plan, frame: FrameId) -> bool {
-        self.ancestors(frame)
-            .any(|frame| self.node(plan, frame).is_some_and(|node| node.rollback.is_some()))
+        self.ancestors(frame).any(|frame| {
+            self.node(plan, frame)
+                .is_some_and(|node| node.rollback.is_some())
+        })
     }
 
     fn settle(&mut self, plan: &Plan, frame: FrameId, node: &Node, settle: Settle) -> bool {
         self.frames[frame].state = StepState::InDoubt;
         match settle {
             Settle::Unless => match &node.unless {
-                Some(Guard { probe: Some(probe), .. }) => self.probe(plan, frame, probe),
-                Some(Guard { that, .. }) if matches!(self.holds(plan, frame, that, None), Ok(Some(true))) => {
-                    self.settle_record(frame, crate::event::Settlement::Done(Value::map(Fields::new())));
+                Some(Guard {
+                    probe: Some(probe), ..
+                }) => self.probe(plan, frame, probe),
+                Some(Guard { that, .. })
+                    if matches!(self.holds(plan, frame, that, None), Ok(Some(true))) =>
+                {
+                    self.settle_record(
+                        frame,
+                        crate::event::Settlement::Done(Value::map(Fields::new())),
+                    );
                     true
                 }
                 _ => {
@@ -749,7 +989,9 @@ impl State {
             },
             Settle::Look => {
                 let work = node.work().filter(|work| work.kind.looks);
-                match work.map(|work| self.task(plan, frame, work, node.effect, node.timeout.as_ref())) {
+                match work
+                    .map(|work| self.task(plan, frame, work, node.effect, node.timeout.as_ref()))
+                {
                     Some(Ok(task)) => {
                         self.issue(frame, JobPhase::Look, Job::Look(task));
                         true
@@ -776,12 +1018,13 @@ impl State {
 /// Returns `key` fit for an address: everything but letters, digits and `-._~` is percent-encoded.
 fn percent_encode(key: &str) -> String {
     use std::fmt::Write;
-    key.bytes().fold(String::with_capacity(key.len()), |mut text, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            write!(text, "%{byte:02X}").expect("writing to a string can't fail");
-        }
-        text
-    })
+    key.bytes()
+        .fold(String::with_capacity(key.len()), |mut text, byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                text.push(char::from(byte));
+            } else {
+                write!(text, "%{byte:02X}").expect("writing to a string can't fail");
+            }
+            text
+        })
 }

@@ -130,7 +130,14 @@ impl Inside {
     }
 
     pub(super) fn nodes(nodes: Arc<[NodeId]>, at_once: usize) -> Inside {
-        Inside { list: List::Nodes(nodes), next: 0, live: 0, at_once, failed: false, changed: false }
+        Inside {
+            list: List::Nodes(nodes),
+            next: 0,
+            live: 0,
+            at_once,
+            failed: false,
+            changed: false,
+        }
     }
 
     pub(super) fn len(&self) -> usize {

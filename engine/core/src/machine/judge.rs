@@ -7,10 +7,15 @@ use super::{
     frame::{FrameId, Phase, Role, Settle},
 };
 use crate::{
-    event::{Asserted, Assertion, Body, Finding, Finished, Output, Reply, Settlement, StepState, Undone},
+    event::{
+        Asserted, Assertion, Body, Finding, Finished, Output, Reply, Settlement, StepState, Undone,
+    },
     expression::Expression,
     kind::{Class, Effect, Failure, Looked},
-    plan::{Backoff, Body as NodeBody, Expect, ExpectSeverity, Node, OnFailure, Plan, Retry, Severity, Until},
+    plan::{
+        Backoff, Body as NodeBody, Expect, ExpectSeverity, Node, OnFailure, Plan, Retry, Severity,
+        Until,
+    },
     units::{Span, Time},
     value::{Fields, Value},
 };
@@ -28,9 +33,22 @@ impl State {
     /// # Errors
     ///
     /// When what is answered is not due.
-    pub fn event(&self, plan: &Plan, id: &CommandId, at: Time, answer: Answer) -> Result<Body, NotDue> {
-        let not_due = || NotDue { step: id.step.clone(), phase: id.phase };
-        let command = self.due.values().find(|command| command.id == *id).ok_or_else(not_due)?;
+    pub fn event(
+        &self,
+        plan: &Plan,
+        id: &CommandId,
+        at: Time,
+        answer: Answer,
+    ) -> Result<Body, NotDue> {
+        let not_due = || NotDue {
+            step: id.step.clone(),
+            phase: id.phase,
+        };
+        let command = self
+            .due
+            .values()
+            .find(|command| command.id == *id)
+            .ok_or_else(not_due)?;
         let frame = self.keys.get(&id.step).copied();
         Ok(match (answer, &command.job) {
             (Answer::Recorded, Job::Record(body)) => (**body).clone(),
@@ -42,31 +60,64 @@ impl State {
                 let frame = frame.ok_or_else(not_due)?;
                 match (look, &self.frames[frame].phase) {
                     (Ok(look), Phase::Settle(_)) => Body::Looked { action, look },
-                    (Err(_), Phase::Settle(_)) => Body::Looked { action, look: Looked::Unclear },
-                    (Ok(Looked::Done(result)), _) => self.judge_at(plan, frame, at, Ok(result), took, Vec::new(), true),
-                    (Err(failure), _) => self.judge_at(plan, frame, at, Err(failure), took, Vec::new(), true),
+                    (Err(_), Phase::Settle(_)) => Body::Looked {
+                        action,
+                        look: Looked::Unclear,
+                    },
+                    (Ok(Looked::Done(result)), _) => {
+                        self.judge_at(plan, frame, at, Ok(result), took, Vec::new(), true)
+                    }
+                    (Err(failure), _) => {
+                        self.judge_at(plan, frame, at, Err(failure), took, Vec::new(), true)
+                    }
                     (Ok(look), _) => Body::Looked { action, look },
                 }
             }
-            (Answer::Replied { by, reply }, Job::Ask(question)) => {
-                Body::Answered { question: question.digest(), by, reply }
-            }
-            (Answer::Started { action, undo }, Job::Perform { before, registered, .. }) => Body::Started {
+            (Answer::Replied { by, reply }, Job::Ask(question)) => Body::Answered {
+                question: question.digest(),
+                by,
+                reply,
+            },
+            (
+                Answer::Started { action, undo },
+                Job::Perform {
+                    before, registered, ..
+                },
+            ) => Body::Started {
                 attempt: id.attempt,
                 action,
                 before: before.clone().filter(|_| !registered),
                 undo: undo.filter(|_| !registered),
             },
-            (Answer::Started { action, .. }, Job::Notify { .. }) => {
-                Body::Started { attempt: id.attempt, action, before: None, undo: None }
-            }
-            (Answer::Finished { result, took, output }, Job::Perform { .. } | Job::Notify { .. }) => {
-                self.judge_at(plan, frame.ok_or_else(not_due)?, at, result, took, output, false)
-            }
-            (Answer::Undoing, Job::Undo { record, .. }) => Body::Undoing { summary: record.summary.clone() },
-            (Answer::Undone(result), Job::Undo { record, .. }) => {
-                Body::Undone(Undone { result, summary: record.summary.clone() })
-            }
+            (Answer::Started { action, .. }, Job::Notify { .. }) => Body::Started {
+                attempt: id.attempt,
+                action,
+                before: None,
+                undo: None,
+            },
+            (
+                Answer::Finished {
+                    result,
+                    took,
+                    output,
+                },
+                Job::Perform { .. } | Job::Notify { .. },
+            ) => self.judge_at(
+                plan,
+                frame.ok_or_else(not_due)?,
+                at,
+                result,
+                took,
+                output,
+                false,
+            ),
+            (Answer::Undoing, Job::Undo { record, .. }) => Body::Undoing {
+                summary: record.summary.clone(),
+            },
+            (Answer::Undone(result), Job::Undo { record, .. }) => Body::Undone(Undone {
+                result,
+                summary: record.summary.clone(),
+            }),
             (Answer::Slept, Job::Sleep(_)) => Body::Woke,
             _ => return Err(not_due()),
         })
@@ -84,7 +135,10 @@ impl State {
         self.judge_at(plan, frame, self.now, result, took, output, false)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one answer, named where they are built")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one answer, named where they are built"
+    )]
     fn judge_at(
         &self,
         plan: &Plan,
@@ -95,10 +149,16 @@ impl State {
         output: Vec<Output>,
         by_look: bool,
     ) -> Body {
-        let Some(node) = self.node(plan, frame) else { return Body::Woke };
+        let Some(node) = self.node(plan, frame) else {
+            return Body::Woke;
+        };
         let at = at.max(self.now);
         let attempt = self.frames[frame].attempt.max(1);
-        let mut verdict = Verdict { result, findings: Vec::new(), again: None };
+        let mut verdict = Verdict {
+            result,
+            findings: Vec::new(),
+            again: None,
+        };
         let fields = verdict.fields(self.common(node, frame, at, took, by_look));
         if let Some(until) = &node.until
             && let Some(body) = self.not_held(plan, frame, until, at, &fields, &mut verdict)
@@ -157,7 +217,10 @@ impl State {
             ("changed".to_owned(), Value::Bool(changed)),
             ("at".to_owned(), Value::Time(at)),
             ("duration".to_owned(), Value::Duration(took)),
-            ("attempts".to_owned(), Value::Int(i64::from(self.frames[frame].attempt.max(1)))),
+            (
+                "attempts".to_owned(),
+                Value::Int(i64::from(self.frames[frame].attempt.max(1))),
+            ),
         ])
     }
 
@@ -174,7 +237,10 @@ impl State {
     ) -> Option<Body> {
         let tries = self.frames[frame].tries;
         let span = |tree: &crate::plan::Tree| self.read_tree::<Span>(plan, frame, tree);
-        let (within, stable_for) = match (span(&until.within), until.stable_for.as_ref().map(span).transpose()) {
+        let (within, stable_for) = match (
+            span(&until.within),
+            until.stable_for.as_ref().map(span).transpose(),
+        ) {
             (Ok(Some(within)), Ok(stable_for)) => (within, stable_for.flatten()),
             (Err(failure), _) | (_, Err(failure)) => {
                 verdict.result = Err(failure);
@@ -183,7 +249,11 @@ impl State {
             // A preview can't know how long; the answer is unknown as well.
             (Ok(None), _) => return None,
         };
-        let deadline = tries.since.unwrap_or(at).milliseconds.saturating_add(within.milliseconds);
+        let deadline = tries
+            .since
+            .unwrap_or(at)
+            .milliseconds
+            .saturating_add(within.milliseconds);
         let value = Value::map(fields.clone());
         let held = match &verdict.result {
             Ok(_) => match self.holds(plan, frame, &until.that, Some(&value)) {
@@ -210,16 +280,26 @@ impl State {
                 return None;
             }
             if since.milliseconds + needed <= deadline {
-                return Some(Body::NotYet { attempt: tries.count + 1, found, held_since });
+                return Some(Body::NotYet {
+                    attempt: tries.count + 1,
+                    found,
+                    held_since,
+                });
             }
         } else if at.milliseconds < deadline
             && at.milliseconds + stable_for.unwrap_or_default().milliseconds <= deadline
         {
-            return Some(Body::NotYet { attempt: tries.count + 1, found, held_since });
+            return Some(Body::NotYet {
+                attempt: tries.count + 1,
+                found,
+                held_since,
+            });
         }
         let source = until.that.text();
         let message = match stable_for {
-            Some(stable) => format!("`{source}` did not hold for {stable} without a break within {within}"),
+            Some(stable) => {
+                format!("`{source}` did not hold for {stable} without a break within {within}")
+            }
             None => format!("`{source}` did not hold within {within}"),
         };
         let mut failure = Failure::new(Class::Timeout, message);
@@ -229,13 +309,25 @@ impl State {
     }
 
     /// Takes in a try whose condition does not hold yet: the next one comes after `every`.
-    pub(super) fn not_yet(&mut self, plan: &Plan, frame: FrameId, attempt: u32, held_since: Option<Time>) {
+    pub(super) fn not_yet(
+        &mut self,
+        plan: &Plan,
+        frame: FrameId,
+        attempt: u32,
+        held_since: Option<Time>,
+    ) {
         self.answered(frame);
-        let Some(node) = self.node(plan, frame) else { return };
+        let Some(node) = self.node(plan, frame) else {
+            return;
+        };
         let every = node
             .until
             .as_ref()
-            .and_then(|until| self.read_tree::<Span>(plan, frame, &until.every).ok().flatten())
+            .and_then(|until| {
+                self.read_tree::<Span>(plan, frame, &until.every)
+                    .ok()
+                    .flatten()
+            })
             .unwrap_or(Span::from_seconds(1));
         let now = self.now;
         let this = &mut self.frames[frame];
@@ -243,15 +335,27 @@ impl State {
         this.tries.count = attempt;
         this.tries.since.get_or_insert(now);
         this.tries.held_since = held_since;
-        this.phase = Phase::Sleep(Time { milliseconds: now.milliseconds + every.milliseconds, ..now });
+        this.phase = Phase::Sleep(Time {
+            milliseconds: now.milliseconds + every.milliseconds,
+            ..now
+        });
         self.advance(plan, frame);
     }
 
-    fn check(&self, plan: &Plan, frame: FrameId, expects: &[Expect], fields: &Fields, verdict: &mut Verdict) {
+    fn check(
+        &self,
+        plan: &Plan,
+        frame: FrameId,
+        expects: &[Expect],
+        fields: &Fields,
+        verdict: &mut Verdict,
+    ) {
         let result = Value::map(fields.clone());
         for expect in expects {
             let misses = match &expect.each {
-                None => self.miss(plan, frame, expect, &result, &[]).map(|miss| miss.into_iter().collect()),
+                None => self
+                    .miss(plan, frame, expect, &result, &[])
+                    .map(|miss| miss.into_iter().collect()),
                 Some(each) => self.misses(plan, frame, expect, each, &result),
             };
             match (misses, expect.severity) {
@@ -262,7 +366,11 @@ impl State {
                 (Ok(misses), ExpectSeverity::Finding(severity)) => {
                     verdict
                         .findings
-                        .extend(misses.into_iter().map(|title| Finding { severity, title, advice: None }));
+                        .extend(misses.into_iter().map(|title| Finding {
+                            severity,
+                            title,
+                            advice: None,
+                        }));
                 }
                 (Ok(misses), ExpectSeverity::Failure) if !misses.is_empty() => {
                     let mut failure = Failure::new(Class::Expect, misses[0].clone());
@@ -287,7 +395,10 @@ impl State {
             Value::List(items) => items,
             Value::Unknown(_) => return Ok(Vec::new()),
             other => {
-                return Err(Failure::internal(format!("go through `each`: it is a {}, not a list", other.kind())));
+                return Err(Failure::internal(format!(
+                    "go through `each`: it is a {}, not a list",
+                    other.kind()
+                )));
             }
         };
         let mut misses = Vec::new();
@@ -307,18 +418,29 @@ impl State {
         result: &Value,
         locals: &[(&'static str, Value)],
     ) -> Result<Option<String>, Failure> {
-        let names = self.names(plan, frame).with_result(Some(result)).with(locals);
+        let names = self
+            .names(plan, frame)
+            .with_result(Some(result))
+            .with(locals);
         let held = match expect.that.eval(&names) {
             Ok(Value::Bool(held)) => held,
             Ok(Value::Unknown(_)) => return Ok(None),
             Ok(other) => {
-                let what = format!("check `{}`: it is a {}, not true or false", expect.that.text(), other.kind());
+                let what = format!(
+                    "check `{}`: it is a {}, not true or false",
+                    expect.that.text(),
+                    other.kind()
+                );
                 return Err(Failure::internal(what));
             }
             Err(error) => {
-                let mut failure =
-                    Failure::new(Class::Expect, format!("check `{}`: {}", expect.that.text(), error.message));
-                failure.causes.extend(super::names::parts(&expect.that, &names));
+                let mut failure = Failure::new(
+                    Class::Expect,
+                    format!("check `{}`: {}", expect.that.text(), error.message),
+                );
+                failure
+                    .causes
+                    .extend(super::names::parts(&expect.that, &names));
                 return Err(failure);
             }
         };
@@ -332,7 +454,14 @@ impl State {
         }))
     }
 
-    fn retry_at(&self, plan: &Plan, frame: FrameId, node: &Node, failure: &Failure, at: Time) -> Option<Time> {
+    fn retry_at(
+        &self,
+        plan: &Plan,
+        frame: FrameId,
+        node: &Node,
+        failure: &Failure,
+        at: Time,
+    ) -> Option<Time> {
         let retry: Retry = self.read_tree(plan, frame, node.retry.as_ref()?).ok()??;
         let attempt = self.frames[frame].attempt.max(1);
         let matches = retry.on.iter().any(|class| class.class() == failure.class);
@@ -350,7 +479,10 @@ impl State {
         if retry.jitter {
             delay -= (delay / 2).saturating_mul(i64::from(self.dice(frame, attempt))) / 255;
         }
-        Some(Time { milliseconds: at.milliseconds.saturating_add(delay), ..at })
+        Some(Time {
+            milliseconds: at.milliseconds.saturating_add(delay),
+            ..at
+        })
     }
 
     /// Returns a number from 0 to 255 that is made of run, step and attempt only.
@@ -372,11 +504,13 @@ impl State {
         if self.past_no_return {
             return OnFailure::Stop;
         }
-        let around = self.ancestors(frame).find_map(|frame| match self.frames[frame].role {
-            Role::Step(node) => plan.node(node).on_failure,
-            Role::Playbook(scope) => plan.scope(scope).on_failure,
-            _ => None,
-        });
+        let around = self
+            .ancestors(frame)
+            .find_map(|frame| match self.frames[frame].role {
+                Role::Step(node) => plan.node(node).on_failure,
+                Role::Playbook(scope) => plan.scope(scope).on_failure,
+                _ => None,
+            });
         around.unwrap_or(OnFailure::Rollback)
     }
 
@@ -391,7 +525,9 @@ impl State {
     ) {
         let passed_over = then == Some(OnFailure::Continue) || self.block_of(frame) == Role::Always;
         if passed_over {
-            let name = self.node(plan, frame).map_or_else(String::new, |node| self.name_of(plan, frame, node));
+            let name = self
+                .node(plan, frame)
+                .map_or_else(String::new, |node| self.name_of(plan, frame, node));
             findings.push(Finding {
                 severity: Severity::Critical,
                 title: format!("{name}: {}", failure.line()),
@@ -409,7 +545,9 @@ impl State {
 
     fn probed(&self, plan: &Plan, frame: FrameId, result: Result<Value, Failure>) -> Asserted {
         let (guard, which) = match (self.frames[frame].phase.clone(), self.frames[frame].role) {
-            (Phase::Guards(index), Role::Step(node)) => (plan.node(node).guards.get(index), Assertion::Guard(index)),
+            (Phase::Guards(index), Role::Step(node)) => {
+                (plan.node(node).guards.get(index), Assertion::Guard(index))
+            }
             (Phase::Guards(index), Role::Playbook(scope)) => {
                 (plan.scope(scope).guards.get(index), Assertion::Guard(index))
             }
@@ -420,13 +558,29 @@ impl State {
         };
         match (guard, result) {
             (Some(guard), Ok(result)) => self.assert(plan, frame, guard, which, Some(&result)),
-            (_, Err(failure)) => Asserted { which, holds: Some(false), why: String::new(), error: Some(failure) },
-            (None, Ok(_)) => Asserted { which, holds: None, why: String::new(), error: None },
+            (_, Err(failure)) => Asserted {
+                which,
+                holds: Some(false),
+                why: String::new(),
+                error: Some(failure),
+            },
+            (None, Ok(_)) => Asserted {
+                which,
+                holds: None,
+                why: String::new(),
+                error: None,
+            },
         }
     }
 
     pub(super) fn judge_finding(&self, plan: &Plan, frame: FrameId, finding: Finding) -> Body {
-        match self.judge(plan, frame, Ok(Value::map(Fields::new())), Span::default(), Vec::new()) {
+        match self.judge(
+            plan,
+            frame,
+            Ok(Value::map(Fields::new())),
+            Span::default(),
+            Vec::new(),
+        ) {
             Body::Finished(mut finished) => {
                 finished.findings.insert(0, finding);
                 Body::Finished(finished)
@@ -442,11 +596,14 @@ impl State {
             Reply::Done { remark: text } => Ok(Value::map(remark(text))),
             Reply::Yes => Ok(Value::map(Fields::new())),
             Reply::Skip { remark } => {
-                return Body::Skipped { why: format!("left out by a person: {remark}") };
+                return Body::Skipped {
+                    why: format!("left out by a person: {remark}"),
+                };
             }
-            Reply::Failed { remark } => {
-                Err(Failure::new(Class::Expect, format!("a person says that it could not be done: {remark}")))
-            }
+            Reply::Failed { remark } => Err(Failure::new(
+                Class::Expect,
+                format!("a person says that it could not be done: {remark}"),
+            )),
             Reply::No { why } => Err(Failure::refused(why.clone())),
             _ => Err(Failure::refused("the answer does not fit the question")),
         };
@@ -465,18 +622,25 @@ impl State {
             .filter_map(|(name, value)| {
                 let size = size(&value);
                 if node.named.keeps(&name) && size > LONG && matches!(value, Value::Text(_)) {
-                    let why = format!("`{}.{name}` is longer than 256KiB and was not kept", node.id);
+                    let why = format!(
+                        "`{}.{name}` is longer than 256KiB and was not kept",
+                        node.id
+                    );
                     return Some((name, Value::Absent(why.into())));
                 }
                 (node.named.keeps(&name) || size <= SHORT).then_some((name, value))
             })
-            .filter(|(name, _)| name != "at" && name != "duration" && name != "attempts" || node.named.keeps(name))
+            .filter(|(name, _)| {
+                name != "at" && name != "duration" && name != "attempts" || node.named.keeps(name)
+            })
             .collect()
     }
 
     /// Returns the part of a stored result that the state keeps.
     pub(super) fn kept(&self, plan: &Plan, frame: FrameId, finished: &Finished) -> Fields {
-        let Some(node) = self.node(plan, frame) else { return Fields::new() };
+        let Some(node) = self.node(plan, frame) else {
+            return Fields::new();
+        };
         let mut kept: Fields = finished
             .result
             .iter()
@@ -500,11 +664,20 @@ impl State {
     }
 
     pub(super) fn ask_after_failure(&mut self, _plan: &Plan) {
-        let Some(Halt { frame: Some(frame), why, .. }) = self.halt.clone() else {
+        let Some(Halt {
+            frame: Some(frame),
+            why,
+            ..
+        }) = self.halt.clone()
+        else {
             if let Some(halt) = &mut self.halt {
                 halt.then = OnFailure::Stop;
             }
-            let why = self.halt.as_ref().map(|halt| halt.why.clone()).unwrap_or_default();
+            let why = self
+                .halt
+                .as_ref()
+                .map(|halt| halt.why.clone())
+                .unwrap_or_default();
             return self.record_run(Body::Stopped { why });
         };
         let question = crate::event::Question {
@@ -514,8 +687,15 @@ impl State {
             change: None,
             undo: None,
         };
-        let id = CommandId { step: self.frames[frame].key.clone(), phase: super::JobPhase::Ask, attempt: 0 };
-        self.run_due = Some(self.push(super::Command { id, job: Job::Ask(Box::new(question)) }));
+        let id = CommandId {
+            step: self.frames[frame].key.clone(),
+            phase: super::JobPhase::Ask,
+            attempt: 0,
+        };
+        self.run_due = Some(self.push(super::Command {
+            id,
+            job: Job::Ask(Box::new(question)),
+        }));
     }
 }
 
@@ -531,7 +711,11 @@ impl Verdict {
     fn fields(&self, mut common: Fields) -> Fields {
         match &self.result {
             Ok(Value::Map(fields)) => {
-                common.extend(fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+                common.extend(
+                    fields
+                        .iter()
+                        .map(|(name, value)| (name.clone(), value.clone())),
+                );
             }
             Ok(Value::Unknown(after)) => {
                 common.insert(UNKNOWN_REST.to_owned(), Value::Unknown(after.clone()));

@@ -49,7 +49,10 @@ impl Names for Seen<'_> {
             "run" => return Some(self.state.run_value()),
             "result" if self.result.is_some() => return self.result.map(open_result),
             "before" => {
-                if let Some((before, _)) = self.frame.and_then(|frame| self.state.frames[frame].needed.as_ref()) {
+                if let Some((before, _)) = self
+                    .frame
+                    .and_then(|frame| self.state.frames[frame].needed.as_ref())
+                {
                     return Some(before.clone());
                 }
             }
@@ -67,11 +70,16 @@ impl Names for Seen<'_> {
             env = here.parent;
         }
         if name == "before" {
-            return Some(Value::Absent("the step's look found no state before".into()));
+            return Some(Value::Absent(
+                "the step's look found no state before".into(),
+            ));
         }
         let scope = self.state.envs[self.env].scope;
         let node = self.plan.scope(scope).ids.get(name)?;
-        Some(absent_result(self.plan.node(*node), &format!("step `{name}` has not run")))
+        Some(absent_result(
+            self.plan.node(*node),
+            &format!("step `{name}` has not run"),
+        ))
     }
 }
 
@@ -100,7 +108,14 @@ pub(super) fn absent_result(node: &Node, why: &str) -> Value {
 impl State {
     pub(super) fn names<'a>(&'a self, plan: &'a Plan, frame: FrameId) -> Seen<'a> {
         let env = self.frames[frame].env;
-        Seen { state: self, plan, env, frame: Some(frame), result: None, locals: Vec::new() }
+        Seen {
+            state: self,
+            plan,
+            env,
+            frame: Some(frame),
+            result: None,
+            locals: Vec::new(),
+        }
     }
 
     fn run_value(&self) -> Value {
@@ -119,7 +134,10 @@ impl State {
         let findings = self.findings.iter().map(|(step, finding)| {
             Value::map(Fields::from([
                 ("step".to_owned(), Value::text(&**step)),
-                ("severity".to_owned(), Value::text(finding.severity.to_string())),
+                (
+                    "severity".to_owned(),
+                    Value::text(finding.severity.to_string()),
+                ),
                 ("title".to_owned(), Value::text(finding.title.as_str())),
             ]))
         });
@@ -130,15 +148,21 @@ impl State {
     /// Returns what the id of a step stands for.
     fn value_of(&self, plan: &Plan, frame: FrameId) -> Value {
         let this = &self.frames[frame];
-        let Role::Step(node) = this.role else { return Value::Null };
+        let Role::Step(node) = this.role else {
+            return Value::Null;
+        };
         let node = plan.node(node);
         let value = match (&this.result, &this.phase) {
             (Some(result), _) => result.clone(),
-            (None, Phase::Ended) => absent_result(node, &format!("step `{}` has no result", node.id)),
+            (None, Phase::Ended) => {
+                absent_result(node, &format!("step `{}` has no result", node.id))
+            }
             (None, _) => absent_result(node, &format!("step `{}` has not ended", node.id)),
         };
         match (&node.body, value) {
-            (Body::Foreach { .. }, Value::Map(fields)) if node.named.whole || !node.named.fields.is_empty() => {
+            (Body::Foreach { .. }, Value::Map(fields))
+                if node.named.whole || !node.named.fields.is_empty() =>
+            {
                 let mut fields = (*fields).clone();
                 fields.extend(self.rounds_of(plan, frame));
                 Value::map(fields)
@@ -156,8 +180,11 @@ impl State {
             .filter(|env| env.parent == Some(depth) && env.prefix.starts_with(&prefix))
             .map(|env| {
                 let key = env.prefix[prefix.len()..].trim_end_matches("]/").to_owned();
-                let steps =
-                    env.steps.iter().map(|(id, frame)| (id.clone(), self.value_of(plan, *frame))).collect();
+                let steps = env
+                    .steps
+                    .iter()
+                    .map(|(id, frame)| (id.clone(), self.value_of(plan, *frame)))
+                    .collect();
                 (key, Value::map(steps))
             })
             .collect()
@@ -171,7 +198,9 @@ impl State {
         state: StepState,
         result: Option<Fields>,
     ) -> Value {
-        let Some(node) = self.node(plan, frame) else { return Value::Null };
+        let Some(node) = self.node(plan, frame) else {
+            return Value::Null;
+        };
         let why = match state {
             StepState::Skipped => format!("step `{}` was skipped", node.id),
             StepState::Already => format!("step `{}` was done already", node.id),
@@ -182,18 +211,31 @@ impl State {
         if node.named == Default::default() {
             return Value::Null;
         }
-        let Value::Map(absent) = absent_result(node, &why) else { return Value::Null };
+        let Value::Map(absent) = absent_result(node, &why) else {
+            return Value::Null;
+        };
         let mut fields = (*absent).clone();
-        let ok = matches!(state, StepState::Ok | StepState::Changed | StepState::Already);
-        let ran = !matches!(state, StepState::Skipped | StepState::Refused | StepState::Already);
+        let ok = matches!(
+            state,
+            StepState::Ok | StepState::Changed | StepState::Already
+        );
+        let ran = !matches!(
+            state,
+            StepState::Skipped | StepState::Refused | StepState::Already
+        );
         let mut result = result.unwrap_or_default();
         if let Some(unknown) = result.remove(UNKNOWN_REST) {
-            fields.values_mut().for_each(|field| *field = unknown.clone());
+            fields
+                .values_mut()
+                .for_each(|field| *field = unknown.clone());
         }
         fields.extend(result);
         fields.insert("ok".to_owned(), Value::Bool(ok));
         fields.insert("ran".to_owned(), Value::Bool(ran));
-        fields.insert("changed".to_owned(), Value::Bool(state == StepState::Changed));
+        fields.insert(
+            "changed".to_owned(),
+            Value::Bool(state == StepState::Changed),
+        );
         if node.named.keeps("at") {
             fields.insert("at".to_owned(), Value::Time(self.now));
         }
@@ -203,20 +245,40 @@ impl State {
     /// Works out the vars of a scope, in order, then its connections.
     pub(super) fn name_vars(&mut self, plan: &Plan, env: EnvId, scope: ScopeId) {
         for (name, expression) in &plan.scope(scope).vars {
-            let seen = Seen { state: self, plan, env, frame: None, result: None, locals: Vec::new() };
+            let seen = Seen {
+                state: self,
+                plan,
+                env,
+                frame: None,
+                result: None,
+                locals: Vec::new(),
+            };
             let value = match expression.eval(&seen) {
                 Ok(value) => value,
-                Err(error) => Value::Absent(format!("the var `{name}` can't be worked out: {}", error.message).into()),
+                Err(error) => Value::Absent(
+                    format!("the var `{name}` can't be worked out: {}", error.message).into(),
+                ),
             };
             self.envs[env].locals.insert(name.clone(), value);
         }
         for (name, template) in &plan.scope(scope).connections {
-            let seen = Seen { state: self, plan, env, frame: None, result: None, locals: Vec::new() };
+            let seen = Seen {
+                state: self,
+                plan,
+                env,
+                frame: None,
+                result: None,
+                locals: Vec::new(),
+            };
             let value = match template.render(&seen) {
                 Ok(value) => crate::plan::connection(name, &value),
-                Err(error) => {
-                    Value::Absent(format!("the connection `{name}` can't be worked out: {}", error.message).into())
-                }
+                Err(error) => Value::Absent(
+                    format!(
+                        "the connection `{name}` can't be worked out: {}",
+                        error.message
+                    )
+                    .into(),
+                ),
             };
             self.envs[env].locals.insert(name.clone(), value);
         }
@@ -277,21 +339,35 @@ impl State {
     }
 
     /// Returns a text for people, whatever comes.
-    pub(super) fn text(&self, plan: &Plan, frame: FrameId, template: &Template, result: Option<&Value>) -> String {
+    pub(super) fn text(
+        &self,
+        plan: &Plan,
+        frame: FrameId,
+        template: &Template,
+        result: Option<&Value>,
+    ) -> String {
         text(template, &self.names(plan, frame).with_result(result))
     }
 
     /// Returns a text that must be right.
-    pub(super) fn strict_text(&self, plan: &Plan, frame: FrameId, template: &Template) -> Result<String, Failure> {
+    pub(super) fn strict_text(
+        &self,
+        plan: &Plan,
+        frame: FrameId,
+        template: &Template,
+    ) -> Result<String, Failure> {
         let value = template.render(&self.names(plan, frame)).map_err(|error| {
-            Failure::new(Class::Internal, format!("work out `{}`: {}", template.text(), error.message))
+            Failure::new(
+                Class::Internal,
+                format!("work out `{}`: {}", template.text(), error.message),
+            )
         })?;
         match value {
             Value::Unknown(_) => Ok(template.text().to_owned()),
             Value::Secret(_) => Ok(value.display()),
-            value => value
-                .to_text()
-                .map_err(|error| Failure::internal(format!("work out `{}`: {error}", template.text()))),
+            value => value.to_text().map_err(|error| {
+                Failure::internal(format!("work out `{}`: {error}", template.text()))
+            }),
         }
     }
 
@@ -302,13 +378,18 @@ impl State {
         frame: FrameId,
         tree: &Tree,
     ) -> Result<Option<T>, Failure> {
-        tree.read(&self.names(plan, frame)).map_err(|error| Failure::internal(format!("work out {error}")))
+        tree.read(&self.names(plan, frame))
+            .map_err(|error| Failure::internal(format!("work out {error}")))
     }
 }
 
 fn evaluate(expression: &Expression, names: &dyn Names) -> Result<Value, Failure> {
     expression.eval(names).map_err(|error| {
-        let mut failure = Failure::internal(format!("work out `{}`: {}", expression.text(), error.message));
+        let mut failure = Failure::internal(format!(
+            "work out `{}`: {}",
+            expression.text(),
+            error.message
+        ));
         failure.causes.extend(parts(expression, names));
         failure
     })

@@ -17,7 +17,8 @@ impl State {
         self.stopping = None;
         let rolling = self.undoing.is_some()
             || self.mode == Mode::RollingBack
-            || (self.mode == Mode::Stopped && self.registered.iter().any(|undo| undo.result.is_some()));
+            || (self.mode == Mode::Stopped
+                && self.registered.iter().any(|undo| undo.result.is_some()));
         let ending = self.frames.iter().any(|frame| frame.role == Role::Always);
         if ending {
             self.mode = Mode::Always;
@@ -43,7 +44,12 @@ impl State {
                     Some(halt) => (halt.why, halt.class, halt.frame),
                     None => ("asked for by a person".to_owned(), Class::Cancelled, None),
                 };
-                self.halt = Some(Halt { then: OnFailure::Rollback, why, class, frame });
+                self.halt = Some(Halt {
+                    then: OnFailure::Rollback,
+                    why,
+                    class,
+                    frame,
+                });
             }
             Goal::Work => {
                 let failed = self.halt.take().and_then(|halt| halt.frame);
@@ -65,11 +71,17 @@ impl State {
             if this.acting {
                 this.acting = false;
                 this.phase = Phase::Settle(Settle::Unless);
-            } else if matches!(this.phase, Phase::Look | Phase::Guards(_) | Phase::Confirm | Phase::Start)
-                && matches!(this.role, Role::Step(_))
+            } else if matches!(
+                this.phase,
+                Phase::Look | Phase::Guards(_) | Phase::Confirm | Phase::Start
+            ) && matches!(this.role, Role::Step(_))
             {
                 // What was looked at before is looked at again.
-                this.phase = if this.state == StepState::Pending { Phase::When } else { Phase::Unless };
+                this.phase = if this.state == StepState::Pending {
+                    Phase::When
+                } else {
+                    Phase::Unless
+                };
             }
             self.advance(plan, frame);
         }
@@ -77,15 +89,18 @@ impl State {
 
     /// Takes in what the look at a step in doubt has found.
     pub(super) fn settle_looked(&mut self, plan: &Plan, frame: FrameId, look: &Looked) {
-        let Some(node) = self.node(plan, frame) else { return };
+        let Some(node) = self.node(plan, frame) else {
+            return;
+        };
         match look {
             Looked::Done(result) => {
-                let gives_all = match result {
-                    Value::Map(fields) => node.named.fields.iter().all(|name| {
-                        fields.contains_key(name) || COMMON.contains(&name.as_str())
-                    }),
-                    _ => node.named.fields.is_empty(),
-                };
+                let gives_all =
+                    match result {
+                        Value::Map(fields) => node.named.fields.iter().all(|name| {
+                            fields.contains_key(name) || COMMON.contains(&name.as_str())
+                        }),
+                        _ => node.named.fields.is_empty(),
+                    };
                 if gives_all {
                     self.settle_record(frame, Settlement::Done(result.clone()));
                 } else {
@@ -109,7 +124,9 @@ impl State {
         };
         Question {
             ask: Ask::InDoubt,
-            message: format!("`{title}` had started when the engine ended, and nobody can tell whether it was done"),
+            message: format!(
+                "`{title}` had started when the engine ended, and nobody can tell whether it was done"
+            ),
             action: self.frames[frame].action.clone(),
             change: None,
             undo: None,
@@ -145,7 +162,10 @@ impl State {
     pub(super) fn settle_undo(&mut self, frame: FrameId) {
         self.halt = Some(Halt {
             then: OnFailure::Rollback,
-            why: format!("`{}` was in doubt, and a person chose to undo", self.frames[frame].key),
+            why: format!(
+                "`{}` was in doubt, and a person chose to undo",
+                self.frames[frame].key
+            ),
             class: Class::Cancelled,
             frame: Some(frame),
         });
@@ -153,4 +173,6 @@ impl State {
 }
 
 /// The result fields that every step has.
-pub(super) const COMMON: [&str; 7] = ["ok", "ran", "changed", "at", "duration", "attempts", "error"];
+pub(super) const COMMON: [&str; 7] = [
+    "ok", "ran", "changed", "at", "duration", "attempts", "error",
+];

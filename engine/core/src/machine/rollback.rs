@@ -45,7 +45,11 @@ impl Undo {
 
 impl State {
     pub(super) fn register(&mut self, frame: FrameId, undo: Undo) {
-        self.registered.push(Registered { frame, undo, result: None });
+        self.registered.push(Registered {
+            frame,
+            undo,
+            result: None,
+        });
     }
 
     /// Makes the next undo due; ends the run after the last one.
@@ -66,21 +70,37 @@ impl State {
         match undo {
             Undo::Kind(record) if self.is_repeated(next) => {
                 let summary = record.summary;
-                self.record_about(key, Body::Undone(Undone { result: UndoResult::Nothing, summary }));
+                self.record_about(
+                    key,
+                    Body::Undone(Undone {
+                        result: UndoResult::Nothing,
+                        summary,
+                    }),
+                );
             }
             Undo::Kind(record) => {
                 let timeout = self
                     .node(plan, frame)
                     .and_then(|node| node.timeout.as_ref())
                     .and_then(|tree| self.read_tree::<Span>(plan, frame, tree).ok().flatten());
-                let id = CommandId { step: key, phase: JobPhase::Undo, attempt: 0 };
+                let id = CommandId {
+                    step: key,
+                    phase: JobPhase::Undo,
+                    attempt: 0,
+                };
                 let job = Job::Undo { record, timeout };
                 self.run_due = Some(self.push(super::Command { id, job }));
             }
             Undo::Steps(nodes) => self.roll_back_by_steps(plan, next, frame, &nodes),
             Undo::Irreversible(why) => {
                 let summary = self.action_of(frame);
-                self.record_about(key, Body::Undone(Undone { result: UndoResult::Irreversible(why), summary }));
+                self.record_about(
+                    key,
+                    Body::Undone(Undone {
+                        result: UndoResult::Irreversible(why),
+                        summary,
+                    }),
+                );
             }
         }
     }
@@ -96,7 +116,9 @@ impl State {
 
     /// Returns whether the same thing was restarted again already.
     fn is_repeated(&self, index: usize) -> bool {
-        let Some(name) = self.registered[index].undo.again() else { return false };
+        let Some(name) = self.registered[index].undo.again() else {
+            return false;
+        };
         let done: BTreeSet<&str> = self
             .registered
             .iter()
@@ -127,7 +149,12 @@ impl State {
             steps: Default::default(),
         });
         let env = self.envs.len() - 1;
-        let block = self.new_frame(Role::Rollback(index), None, env, format!("{key}/rollback").into());
+        let block = self.new_frame(
+            Role::Rollback(index),
+            None,
+            env,
+            format!("{key}/rollback").into(),
+        );
         self.frames[block].phase = Phase::Inside;
         self.frames[block].inside = Inside::nodes(nodes.into(), 1);
         self.advance(plan, block);
@@ -139,7 +166,10 @@ impl State {
         let frame = self.registered[index].frame;
         let summary = format!("the steps of its `rollback` ({})", self.action_of(frame));
         let result = if self.frames[block].inside.failed {
-            UndoResult::Failed(Failure::new(Class::Internal, "one of the steps of its `rollback` failed"))
+            UndoResult::Failed(Failure::new(
+                Class::Internal,
+                "one of the steps of its `rollback` failed",
+            ))
         } else {
             UndoResult::Undone
         };
@@ -157,7 +187,9 @@ impl State {
     /// Takes in the end of an undo.
     pub(super) fn undone(&mut self, plan: &Plan, _key: &str, undone: &Undone) {
         self.answered_run();
-        let Some(index) = self.undoing.take() else { return };
+        let Some(index) = self.undoing.take() else {
+            return;
+        };
         let registered = &mut self.registered[index];
         registered.result = Some(undone.result.clone());
         self.frames[registered.frame].state = match &undone.result {
@@ -182,7 +214,11 @@ impl State {
 
     /// Returns the open undos, in the order in which they would be done: address, line, and whether it is possible.
     pub fn open_undos(&self) -> Vec<(crate::event::StepKey, String, bool)> {
-        let mut open: Vec<_> = self.registered.iter().filter(|undo| undo.result.is_none()).collect();
+        let mut open: Vec<_> = self
+            .registered
+            .iter()
+            .filter(|undo| undo.result.is_none())
+            .collect();
         open.reverse();
         open.sort_by_key(|undo| undo.undo.again().is_some());
         open.into_iter()

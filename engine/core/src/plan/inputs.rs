@@ -18,12 +18,17 @@ use crate::{
 pub fn check_inputs(inputs: &[Input], given: &Fields) -> Result<Fields, String> {
     let mut values = Fields::new();
     let mut problems = Vec::new();
-    for name in given.keys().filter(|name| !inputs.iter().any(|input| input.name == **name)) {
+    for name in given
+        .keys()
+        .filter(|name| !inputs.iter().any(|input| input.name == **name))
+    {
         let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
-        problems.push(match crate::diagnostic::suggest(name, names.iter().copied()) {
-            Some(near) => format!("there is no input `{name}`; did you mean `{near}`?"),
-            None => format!("there is no input `{name}`; there is {}", list(&names)),
-        });
+        problems.push(
+            match crate::diagnostic::suggest(name, names.iter().copied()) {
+                Some(near) => format!("there is no input `{name}`; did you mean `{near}`?"),
+                None => format!("there is no input `{name}`; there is {}", list(&names)),
+            },
+        );
     }
     for input in inputs {
         match (given.get(&input.name), &input.default) {
@@ -39,13 +44,21 @@ pub fn check_inputs(inputs: &[Input], given: &Fields) -> Result<Fields, String> 
             (None, None) => problems.push(format!("input `{}` has no value", input.name)),
         }
     }
-    if problems.is_empty() { Ok(values) } else { Err(problems.join("\n")) }
+    if problems.is_empty() {
+        Ok(values)
+    } else {
+        Err(problems.join("\n"))
+    }
 }
 
 fn list(names: &[&str]) -> String {
     match names.is_empty() {
         true => "none at all".to_owned(),
-        false => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+        false => names
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }
 
@@ -57,7 +70,11 @@ impl Input {
     /// What is wrong with it, as a fragment for people.
     pub fn parse(&self, text: &str) -> Result<Value, String> {
         let value = match &self.of {
-            InputType::Integer => Value::Int(text.trim().parse().map_err(|_| format!("`{text}` is no whole number"))?),
+            InputType::Integer => Value::Int(
+                text.trim()
+                    .parse()
+                    .map_err(|_| format!("`{text}` is no whole number"))?,
+            ),
             InputType::Number => match text.trim().parse::<f64>() {
                 Ok(number) if number.is_finite() => Value::Number(number),
                 _ => return Err(format!("`{text}` is no number")),
@@ -72,7 +89,10 @@ impl Input {
                 if text.starts_with('[') {
                     yaml_value(text)?
                 } else {
-                    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                    let items = text
+                        .split(',')
+                        .map(str::trim)
+                        .filter(|item| !item.is_empty());
                     Value::list(items.map(|item| of.parse(item)).collect::<Result<_, _>>()?)
                 }
             }
@@ -97,10 +117,19 @@ impl Input {
     }
 
     fn typed(&self, value: &Value) -> Result<Value, String> {
-        let wrong = |wanted: &str| format!("expected {wanted}, found {} {}", value.kind(), value.display());
+        let wrong = |wanted: &str| {
+            format!(
+                "expected {wanted}, found {} {}",
+                value.kind(),
+                value.display()
+            )
+        };
         Ok(match (&self.of, value) {
             (InputType::String | InputType::Path, Value::Text(_)) => value.clone(),
-            (InputType::String | InputType::Path, Value::Int(_) | Value::Number(_) | Value::Bool(_)) => {
+            (
+                InputType::String | InputType::Path,
+                Value::Int(_) | Value::Number(_) | Value::Bool(_),
+            ) => {
                 return Err(format!("{}; quote it", wrong("text")));
             }
             (InputType::String, _) => return Err(wrong("text")),
@@ -131,17 +160,23 @@ impl Input {
                 let names: Vec<&str> = of.iter().map(String::as_str).collect();
                 if !names.contains(&&**text) {
                     let near = crate::diagnostic::suggest(text, names.iter().copied());
-                    let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                    let near = near
+                        .map(|near| format!("; did you mean `{near}`?"))
+                        .unwrap_or_default();
                     return Err(format!("`{text}` is not one of {}{near}", list(&names)));
                 }
                 value.clone()
             }
             (InputType::Choice(of), _) => {
-                return Err(wrong(&format!("one of {}", list(&of.iter().map(String::as_str).collect::<Vec<_>>()))));
+                return Err(wrong(&format!(
+                    "one of {}",
+                    list(&of.iter().map(String::as_str).collect::<Vec<_>>())
+                )));
             }
             (InputType::List(of), Value::List(items)) => {
                 let typed = items.iter().enumerate().map(|(index, item)| {
-                    of.accept(item).map_err(|why| format!("item {}: {why}", index + 1))
+                    of.accept(item)
+                        .map_err(|why| format!("item {}: {why}", index + 1))
                 });
                 Value::list(typed.collect::<Result<_, _>>()?)
             }
@@ -150,14 +185,18 @@ impl Input {
             (InputType::Map(_), _) => return Err(wrong("a map")),
             (InputType::Secret, Value::Secret(_)) => value.clone(),
             (InputType::Secret, _) => {
-                return Err("a secret is given as `env:NAME`, `file:PATH` or `command:...`, never as it is".to_owned());
+                return Err(
+                    "a secret is given as `env:NAME`, `file:PATH` or `command:...`, never as it is"
+                        .to_owned(),
+                );
             }
         })
     }
 
     fn bounded(&self, value: &Value) -> Result<(), String> {
         if let (Some(pattern), Value::Text(text)) = (&self.pattern, value) {
-            let whole = Regex::new(&format!("^(?:{pattern})$")).map_err(|error| error.to_string())?;
+            let whole =
+                Regex::new(&format!("^(?:{pattern})$")).map_err(|error| error.to_string())?;
             if !whole.is_match(text) {
                 return Err(format!("`{text}` does not match `{pattern}`"));
             }
@@ -175,12 +214,20 @@ impl Input {
         if let Some(min) = &self.min
             && less(&measured, min)
         {
-            return Err(format!("{} is below the least allowed, {}{of}", value.display(), min.display()));
+            return Err(format!(
+                "{} is below the least allowed, {}{of}",
+                value.display(),
+                min.display()
+            ));
         }
         if let Some(max) = &self.max
             && less(max, &measured)
         {
-            return Err(format!("{} is above the most allowed, {}{of}", value.display(), max.display()));
+            return Err(format!(
+                "{} is above the most allowed, {}{of}",
+                value.display(),
+                max.display()
+            ));
         }
         Ok(())
     }
@@ -192,7 +239,9 @@ fn less(left: &Value, right: &Value) -> bool {
         (Value::Bytes(left), Value::Bytes(right)) => left < right,
         (Value::Duration(left), Value::Duration(right)) => left < right,
         (Value::Time(left), Value::Time(right)) => left < right,
-        (left, right) => matches!((number(left), number(right)), (Some(left), Some(right)) if left < right),
+        (left, right) => {
+            matches!((number(left), number(right)), (Some(left), Some(right)) if left < right)
+        }
     }
 }
 
@@ -220,7 +269,12 @@ pub fn connection(name: &str, url: &Value) -> Value {
         Value::Text(text) => text.to_string(),
         Value::Secret(_) => url.display(),
         Value::Unknown(_) | Value::Absent(_) => return url.clone(),
-        other => return Value::Absent(Arc::from(format!("the connection `{name}` is a {}, not a URL", other.kind()))),
+        other => {
+            return Value::Absent(Arc::from(format!(
+                "the connection `{name}` is a {}, not a URL",
+                other.kind()
+            )));
+        }
     };
     let Some((scheme, rest)) = text.split_once(':') else {
         return Value::Absent(Arc::from(format!("the connection `{name}` is no URL")));
@@ -233,7 +287,9 @@ pub fn connection(name: &str, url: &Value) -> Value {
     let (user, address) = authority.rsplit_once('@').unwrap_or(("", authority));
     let user = user.split(':').next().unwrap_or_default();
     let (host, port) = match address.rsplit_once(':') {
-        Some((host, port)) if port.chars().all(|c| c.is_ascii_digit()) => (host, port.parse::<i64>().ok()),
+        Some((host, port)) if port.chars().all(|c| c.is_ascii_digit()) => {
+            (host, port.parse::<i64>().ok())
+        }
         _ => (address, None),
     };
     let mut fields = Fields::new();

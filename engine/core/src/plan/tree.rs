@@ -35,19 +35,26 @@ impl Tree {
     pub fn render(&self, names: &dyn Names) -> Result<Value, TreeError> {
         match self {
             Tree::Literal(value) => Ok(value.clone()),
-            Tree::Template(template) => template
-                .render(names)
-                .map_err(|error| TreeError { path: String::new(), message: error.message }),
+            Tree::Template(template) => template.render(names).map_err(|error| TreeError {
+                path: String::new(),
+                message: error.message,
+            }),
             Tree::List(items) => items
                 .iter()
                 .enumerate()
-                .map(|(index, item)| item.render(names).map_err(|error| error.inside(&index.to_string())))
+                .map(|(index, item)| {
+                    item.render(names)
+                        .map_err(|error| error.inside(&index.to_string()))
+                })
                 .collect::<Result<Vec<_>, _>>()
                 .map(Value::list),
             Tree::Map(entries) => entries
                 .iter()
                 .map(|(name, tree)| {
-                    Ok((name.clone(), tree.render(names).map_err(|error| error.inside(name))?))
+                    Ok((
+                        name.clone(),
+                        tree.render(names).map_err(|error| error.inside(name))?,
+                    ))
                 })
                 .collect::<Result<Fields, _>>()
                 .map(Value::map),
@@ -59,7 +66,10 @@ impl Tree {
     /// An unknown value is `None`: a preview can't know it yet.
     pub fn read<T: DeserializeOwned>(&self, names: &dyn Names) -> Result<Option<T>, TreeError> {
         let value = self.render(names)?;
-        if value.find(&|value| matches!(value, Value::Unknown(_))).is_some() {
+        if value
+            .find(&|value| matches!(value, Value::Unknown(_)))
+            .is_some()
+        {
             return Ok(None);
         }
         value.read().map(Some).map_err(|error| TreeError {
@@ -75,7 +85,10 @@ impl Tree {
             Tree::Template(_) => Value::Unknown("its template is worked out".into()),
             Tree::List(items) => Value::list(items.iter().map(Tree::literal).collect()),
             Tree::Map(entries) => Value::map(
-                entries.iter().map(|(name, tree)| (name.clone(), tree.literal())).collect(),
+                entries
+                    .iter()
+                    .map(|(name, tree)| (name.clone(), tree.literal()))
+                    .collect(),
             ),
         }
     }
@@ -93,7 +106,14 @@ impl Tree {
 
 impl TreeError {
     fn inside(self, name: &str) -> TreeError {
-        let rest = if self.path.is_empty() { "`: ".to_owned() } else { format!(".{}", &self.path[1..]) };
-        TreeError { path: format!("`{name}{rest}"), message: self.message }
+        let rest = if self.path.is_empty() {
+            "`: ".to_owned()
+        } else {
+            format!(".{}", &self.path[1..])
+        };
+        TreeError {
+            path: format!("`{name}{rest}"),
+            message: self.message,
+        }
     }
 }

@@ -227,15 +227,17 @@ impl Journal {
         self.store().read("read the findings in", |connection| {
             connection
                 .prepare_cached(
-                    "SELECT seq, step, severity, title, advice FROM findings WHERE run = ?1 ORDER BY seq",
+                    "SELECT seq, position, step, severity, title, advice FROM findings
+                     WHERE run = ?1 ORDER BY seq, position",
                 )?
                 .query_map([run], |row| {
                     Ok(FindingRow {
                         seq: row.get::<_, i64>(0)?.cast_unsigned(),
-                        step: row.get(1)?,
-                        severity: row.get(2)?,
-                        title: row.get(3)?,
-                        advice: row.get(4)?,
+                        position: row.get(1)?,
+                        step: row.get(2)?,
+                        severity: row.get(3)?,
+                        title: row.get(4)?,
+                        advice: row.get(5)?,
                     })
                 })?
                 .collect()
@@ -516,6 +518,7 @@ mod tests {
         };
         let finding = FindingRow {
             seq: writer.next(),
+            position: 0,
             step: "backup".to_owned(),
             severity: "warning".to_owned(),
             title: "the disk is 91% full".to_owned(),

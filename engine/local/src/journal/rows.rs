@@ -91,8 +91,10 @@ pub struct StepRow {
 /// A finding of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FindingRow {
-    /// The seq of the event that says so; an event holds one finding at most.
+    /// The seq of the event that says so.
     pub seq: u64,
+    /// Its place among the findings of that event, from 0.
+    pub position: u32,
     /// The step's address.
     pub step: String,
     /// `warning` or `critical`.
@@ -192,14 +194,15 @@ impl StepRow {
 impl FindingRow {
     fn write(&self, connection: &Connection, run: &str) -> rusqlite::Result<()> {
         let sql = "
-            INSERT INTO findings (run, seq, step, severity, title, advice)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-            ON CONFLICT (run, seq) DO UPDATE SET
+            INSERT INTO findings (run, seq, position, step, severity, title, advice)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            ON CONFLICT (run, seq, position) DO UPDATE SET
                 step = excluded.step, severity = excluded.severity, title = excluded.title,
                 advice = excluded.advice";
         connection.prepare_cached(sql)?.execute(params![
             run,
             self.seq.cast_signed(),
+            self.position,
             self.step,
             self.severity,
             self.title,

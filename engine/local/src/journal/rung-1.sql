@@ -102,9 +102,10 @@ CREATE TABLE steps (
 CREATE TABLE findings (
   run TEXT NOT NULL,
   seq INTEGER NOT NULL,
+  position INTEGER NOT NULL,
   step TEXT NOT NULL,
   severity TEXT NOT NULL,
   title TEXT NOT NULL,
   advice TEXT,
-  PRIMARY KEY (run, seq)
+  PRIMARY KEY (run, seq, position)
 ) STRICT, WITHOUT ROWID;

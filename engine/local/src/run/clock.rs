@@ -18,16 +18,28 @@ pub struct Clock {
 impl Clock {
     /// Returns a clock that shows times with the offset of the machine's own zone.
     pub fn system() -> Clock {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let milliseconds = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-        Clock { started: Instant::now(), milliseconds: AtomicI64::new(milliseconds), offset: 0 }
+        Clock {
+            started: Instant::now(),
+            milliseconds: AtomicI64::new(milliseconds),
+            offset: 0,
+        }
     }
 
     /// Returns the time now.
     pub fn now(&self) -> Time {
         let passed = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let milliseconds = self.milliseconds.load(Ordering::Relaxed).saturating_add(passed);
-        Time { milliseconds, offset: self.offset }
+        let milliseconds = self
+            .milliseconds
+            .load(Ordering::Relaxed)
+            .saturating_add(passed);
+        Time {
+            milliseconds,
+            offset: self.offset,
+        }
     }
 
     /// Moves the clock on, so that it is not before `time`: a run's time never goes back, whatever the machine's does.

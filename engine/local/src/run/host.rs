@@ -79,17 +79,24 @@ impl StepHost {
 
     /// Returns what was printed, at the step's end.
     pub(super) fn finish(&self) -> Vec<Output> {
-        [(Stream::Stdout, &self.stdout), (Stream::Stderr, &self.stderr)]
-            .into_iter()
-            .filter_map(|(stream, printed)| {
-                let mut printed = printed.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(rest) = printed.mask.as_mut().map(MaskedStream::finish) {
-                    self.show(&mut printed, stream, &rest);
-                }
-                let output = printed.file.take()?.finish();
-                Some(Output { stream, bytes: output.length, digest: output.digest })
+        [
+            (Stream::Stdout, &self.stdout),
+            (Stream::Stderr, &self.stderr),
+        ]
+        .into_iter()
+        .filter_map(|(stream, printed)| {
+            let mut printed = printed.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(rest) = printed.mask.as_mut().map(MaskedStream::finish) {
+                self.show(&mut printed, stream, &rest);
+            }
+            let output = printed.file.take()?.finish();
+            Some(Output {
+                stream,
+                bytes: output.length,
+                digest: output.digest,
             })
-            .collect()
+        })
+        .collect()
     }
 
     fn show(&self, printed: &mut Printed, stream: Stream, bytes: &[u8]) {
@@ -102,7 +109,10 @@ impl StepHost {
         if let Some(file) = &mut printed.file {
             file.write(bytes);
         }
-        self.reporter.lock().unwrap_or_else(PoisonError::into_inner).output(&self.step, stream, bytes);
+        self.reporter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .output(&self.step, stream, bytes);
     }
 }
 
@@ -126,7 +136,10 @@ impl Host for StepHost {
     }
 
     fn progress(&self, progress: Progress) {
-        self.reporter.lock().unwrap_or_else(PoisonError::into_inner).progress(&self.step, &progress);
+        self.reporter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .progress(&self.step, &progress);
     }
 
     fn now(&self) -> Time {

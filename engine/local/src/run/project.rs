@@ -23,7 +23,14 @@ pub(super) struct Projector {
 
 impl Projector {
     /// Notes what an event changes.
-    pub(super) fn note(&mut self, plan: &Plan, state: &State, begun: &Begun, event: &Event, seq: u64) {
+    pub(super) fn note(
+        &mut self,
+        plan: &Plan,
+        state: &State,
+        begun: &Begun,
+        event: &Event,
+        seq: u64,
+    ) {
         let concerns_run = matches!(
             event.body,
             Body::Begun(_)
@@ -44,25 +51,36 @@ impl Projector {
             Body::Raised(finding) => std::slice::from_ref(finding),
             _ => &[],
         };
-        self.findings.extend(found.iter().enumerate().map(|(position, finding)| FindingRow {
-            seq,
-            position: u32::try_from(position).unwrap_or(u32::MAX),
-            step: event.step.to_string(),
-            severity: finding.severity.to_string(),
-            title: finding.title.clone(),
-            advice: finding.advice.clone(),
-        }));
+        self.findings.extend(
+            found
+                .iter()
+                .enumerate()
+                .map(|(position, finding)| FindingRow {
+                    seq,
+                    position: u32::try_from(position).unwrap_or(u32::MAX),
+                    step: event.step.to_string(),
+                    severity: finding.severity.to_string(),
+                    title: finding.title.clone(),
+                    advice: finding.advice.clone(),
+                }),
+        );
     }
 
     fn note_step(&mut self, plan: &Plan, state: &State, event: &Event) {
         let position = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
-        let row = self.steps.entry(event.step.clone()).or_insert_with(|| StepRow {
-            step: event.step.to_string(),
-            position,
-            title: state.title_of(plan, &event.step).unwrap_or_default(),
-            kind: state.node_of(&event.step).map(|node| kind_word(plan, node).to_owned()).unwrap_or_default(),
-            ..StepRow::default()
-        });
+        let row = self
+            .steps
+            .entry(event.step.clone())
+            .or_insert_with(|| StepRow {
+                step: event.step.to_string(),
+                position,
+                title: state.title_of(plan, &event.step).unwrap_or_default(),
+                kind: state
+                    .node_of(&event.step)
+                    .map(|node| kind_word(plan, node).to_owned())
+                    .unwrap_or_default(),
+                ..StepRow::default()
+            });
         row.state = state.step_state(&event.step).word().to_owned();
         match &event.body {
             Body::Started { attempt, .. } => {
@@ -71,7 +89,8 @@ impl Projector {
             }
             Body::Finished(finished) => {
                 row.attempts = row.attempts.max(finished.attempt);
-                row.started_at.get_or_insert(event.at.milliseconds - finished.took.milliseconds);
+                row.started_at
+                    .get_or_insert(event.at.milliseconds - finished.took.milliseconds);
                 row.ended_at = finished.again.is_none().then_some(event.at.milliseconds);
                 row.error = finished.failure.as_ref().map(|failure| failure.line());
                 row.changed = finished.state == runwright_core::event::StepState::Changed;
@@ -94,7 +113,11 @@ impl Projector {
             let row = self.steps.get(key)?.clone();
             Some(Row::Step(row))
         }));
-        rows.extend(std::mem::take(&mut self.findings).into_iter().map(Row::Finding));
+        rows.extend(
+            std::mem::take(&mut self.findings)
+                .into_iter()
+                .map(Row::Finding),
+        );
         rows
     }
 }

@@ -12,7 +12,7 @@ use runwright_core::{
 };
 
 /// The shortest secret that is masked; a shorter one would mask half of what people read.
-pub const SHORTEST: usize = 4;
+const SHORTEST: usize = 4;
 
 /// The secrets of a run by handle.
 #[derive(Debug, Default)]
@@ -24,13 +24,19 @@ pub struct Vault {
 impl Vault {
     /// Keeps the text of `handle`.
     pub fn keep(&self, handle: &str, text: String) {
-        self.texts.write().unwrap_or_else(PoisonError::into_inner).insert(handle.to_owned(), text);
+        self.texts
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(handle.to_owned(), text);
         *self.masks.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Returns whether there is nothing to mask.
     pub fn is_empty(&self) -> bool {
-        self.texts.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.texts
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
     }
 
     /// Returns `value` with every secret's real text.
@@ -39,7 +45,10 @@ impl Vault {
     ///
     /// When a secret is not known to this process (any more).
     pub fn reveal(&self, value: &Value) -> Result<Value, Failure> {
-        if value.find(&|value| matches!(value, Value::Secret(_))).is_none() {
+        if value
+            .find(&|value| matches!(value, Value::Secret(_)))
+            .is_none()
+        {
             return Ok(value.clone());
         }
         let texts = self.texts.read().unwrap_or_else(PoisonError::into_inner);
@@ -55,8 +64,10 @@ impl Vault {
             other => other,
         });
         match unknown {
-            Some(handle) => Err(Failure::internal(format!("use the secret `{handle}`: it is not known any more"))
-                .hint("resume the run with the secret given again")),
+            Some(handle) => Err(Failure::internal(format!(
+                "use the secret `{handle}`: it is not known any more"
+            ))
+            .hint("resume the run with the secret given again")),
             None => Ok(revealed),
         }
     }
@@ -71,7 +82,9 @@ impl Vault {
 
     /// Turns a result, or fields of it, into handles that later steps of this process can use.
     pub fn take_in(&self, step: &str, fields: Option<&[String]>, result: Value) -> Value {
-        let Value::Map(map) = &result else { return result };
+        let Value::Map(map) = &result else {
+            return result;
+        };
         let taken = map
             .iter()
             .map(|(name, value)| {
@@ -80,7 +93,9 @@ impl Vault {
                 }
                 let text = match value {
                     Value::Text(text) => text.to_string(),
-                    other => other.to_text().unwrap_or_else(|_| other.to_plain().to_string()),
+                    other => other
+                        .to_text()
+                        .unwrap_or_else(|_| other.to_plain().to_string()),
                 };
                 let handle = format!("result {step}.{name}");
                 self.keep(&handle, text);
@@ -117,7 +132,11 @@ impl Vault {
         Failure {
             class: failure.class,
             message: self.mask(&failure.message),
-            causes: failure.causes.iter().map(|cause| self.mask(cause)).collect(),
+            causes: failure
+                .causes
+                .iter()
+                .map(|cause| self.mask(cause))
+                .collect(),
             hint: failure.hint.map(|hint| self.mask(&hint)),
         }
     }
@@ -125,7 +144,10 @@ impl Vault {
     /// Returns a mask for a stream of bytes that comes in pieces.
     pub fn stream(&self) -> Option<MaskedStream> {
         let masks = self.masks()?;
-        Some(MaskedStream { masks, held: Vec::new() })
+        Some(MaskedStream {
+            masks,
+            held: Vec::new(),
+        })
     }
 
     fn masks(&self) -> Option<Arc<AhoCorasick>> {
@@ -139,7 +161,9 @@ impl Vault {
             if patterns.is_empty() {
                 return None;
             }
-            let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&patterns);
+            let built = AhoCorasick::builder()
+                .match_kind(MatchKind::LeftmostLongest)
+                .build(&patterns);
             *masks = built.ok().map(Arc::new);
         }
         masks.clone()
@@ -209,7 +233,12 @@ impl Masks for AhoCorasick {
 /// Returns the forms in which a secret may come back: itself, each line of it, base64, URL and JSON.
 fn forms(text: &str) -> Vec<String> {
     let trimmed = text.trim_end_matches(['\n', '\r']);
-    let mut forms = vec![text.to_owned(), trimmed.to_owned(), url_encoded(trimmed), json_escaped(trimmed)];
+    let mut forms = vec![
+        text.to_owned(),
+        trimmed.to_owned(),
+        url_encoded(trimmed),
+        json_escaped(trimmed),
+    ];
     forms.extend(trimmed.lines().map(str::to_owned));
     for alphabet in [BASE64, BASE64_URL] {
         // Inside a longer text base64 depends on what stands before it: three alignments.
@@ -230,7 +259,8 @@ fn base64_inside(bytes: &[u8], before: usize, alphabet: &[u8; 64]) -> String {
     let mut digits = String::new();
     for bits in 0..(padded.len() * 8 / 6) {
         let at = bits * 6;
-        let pair = u16::from(padded[at / 8]) << 8 | u16::from(padded.get(at / 8 + 1).copied().unwrap_or(0));
+        let pair = u16::from(padded[at / 8]) << 8
+            | u16::from(padded.get(at / 8 + 1).copied().unwrap_or(0));
         let digit = (pair >> (10 - at % 8)) & 0x3f;
         digits.push(char::from(alphabet[usize::from(digit)]));
     }
@@ -252,7 +282,9 @@ fn url_encoded(text: &str) -> String {
 }
 
 fn json_escaped(text: &str) -> String {
-    serde_json::to_string(text).map(|quoted| quoted[1..quoted.len() - 1].to_owned()).unwrap_or_default()
+    serde_json::to_string(text)
+        .map(|quoted| quoted[1..quoted.len() - 1].to_owned())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -269,10 +301,19 @@ mod tests {
     fn a_secret_is_masked_in_every_form() {
         let vault = vault();
         // The base64 texts were made by `printf … | base64`.
-        for text in ["s3cr\"et value", "s3cr%22et%20value", "s3cr\\\"et value", "czNjciJldCB2YWx1ZQ==", "eDpzM2NyImV0IHZhbHVl"] {
+        for text in [
+            "s3cr\"et value",
+            "s3cr%22et%20value",
+            "s3cr\\\"et value",
+            "czNjciJldCB2YWx1ZQ==",
+            "eDpzM2NyImV0IHZhbHVl",
+        ] {
             let masked = vault.mask(text);
             assert!(masked.contains(MASK), "{text} became {masked}");
-            assert!(!masked.contains("s3cr") && !masked.contains("M2NyImV0"), "{masked}");
+            assert!(
+                !masked.contains("s3cr") && !masked.contains("M2NyImV0"),
+                "{masked}"
+            );
         }
     }
 
@@ -285,7 +326,11 @@ mod tests {
             let mut shown = stream.push(&whole[..cut]);
             shown.extend(stream.push(&whole[cut..]));
             shown.extend(stream.finish());
-            assert_eq!(String::from_utf8_lossy(&shown), "before *** after", "cut at {cut}");
+            assert_eq!(
+                String::from_utf8_lossy(&shown),
+                "before *** after",
+                "cut at {cut}"
+            );
         }
     }
 }

@@ -8,7 +8,10 @@ use std::{
 
 use runwright_core::{
     event::{Ask, Output, Reply, UndoResult},
-    kind::{Action, BoxFuture, Class, Cx, Description, Effect, Failure, Looked, UndoLook, UndoRecord, Undoes},
+    kind::{
+        Action, BoxFuture, Class, Cx, Description, Effect, Failure, Looked, UndoLook, UndoRecord,
+        Undoes,
+    },
     machine::{Answer, CommandId, Task},
     plan::Sensitive,
     units::{Span, Time},
@@ -25,7 +28,12 @@ pub(super) enum Done {
     /// The answer.
     Answer(Answer),
     /// A step is ready to act: its undo, and itself.
-    Kept(Result<Option<UndoRecord>, Failure>, Task, Value, Arc<dyn Action>),
+    Kept(
+        Result<Option<UndoRecord>, Failure>,
+        Task,
+        Value,
+        Arc<dyn Action>,
+    ),
     /// An undo has looked.
     UndoLooked(Result<UndoLook, Failure>, Arc<dyn Undoes>, Option<Span>),
     /// Nobody answered a question.
@@ -37,8 +45,15 @@ impl Run {
     pub(super) fn open(&mut self, id: CommandId, task: Task, before: Option<Value>) {
         match self.action(&task) {
             Ok((action, description)) => {
-                self.acting.insert(id.clone(), Opened::Step(action, task, before));
-                self.ready.push_back((id, Answer::Started { action: description, undo: None }));
+                self.acting
+                    .insert(id.clone(), Opened::Step(action, task, before));
+                self.ready.push_back((
+                    id,
+                    Answer::Started {
+                        action: description,
+                        undo: None,
+                    },
+                ));
             }
             Err(failure) => self.ready.push_back((id, failed(failure))),
         }
@@ -49,13 +64,22 @@ impl Run {
         if to == "terminal" {
             let description = Description::new(format!("tell people: {message}"));
             self.acting.insert(id.clone(), Opened::Terminal(message));
-            self.ready.push_back((id, Answer::Started { action: description, undo: None }));
+            self.ready.push_back((
+                id,
+                Answer::Started {
+                    action: description,
+                    undo: None,
+                },
+            ));
             return;
         }
         let body = Fields::from([
             ("text".to_owned(), Value::text(message)),
             ("run".to_owned(), Value::text(&*self.begun.run)),
-            ("playbook".to_owned(), Value::text(self.begun.playbook.as_str())),
+            (
+                "playbook".to_owned(),
+                Value::text(self.begun.playbook.as_str()),
+            ),
             ("step".to_owned(), Value::text(&*id.step)),
         ]);
         let arguments = Fields::from([
@@ -76,13 +100,19 @@ impl Run {
     /// Returns a kind with its arguments: as it acts, and as it is shown.
     fn action(&self, task: &Task) -> Result<(Arc<dyn Action>, Description), Failure> {
         let kind = self.around.kinds.get(task.kind.as_str()).ok_or_else(|| {
-            Failure::internal(format!("find the kind `{}`: this engine does not have it", task.kind))
+            Failure::internal(format!(
+                "find the kind `{}`: this engine does not have it",
+                task.kind
+            ))
         })?;
-        let wrong = |error| Failure::internal(format!("read the arguments of `{}`: {error}", task.kind));
+        let wrong =
+            |error| Failure::internal(format!("read the arguments of `{}`: {error}", task.kind));
         let action = (kind.open)(&self.around.vault.reveal(&task.arguments)?).map_err(wrong)?;
         let description = match self.around.vault.is_empty() {
             true => action.describe(),
-            false => (kind.open)(&Vault::hide(&task.arguments)).map_err(wrong)?.describe(),
+            false => (kind.open)(&Vault::hide(&task.arguments))
+                .map_err(wrong)?
+                .describe(),
         };
         Ok((Arc::from(action), description))
     }
@@ -122,20 +152,33 @@ impl Run {
         match what {
             What::Require(requires) => {
                 let (cx, _) = self.cx(id);
-                Box::pin(async move { Done::Answer(Answer::Required(super::requires::missing(cx, requires).await)) })
+                Box::pin(async move {
+                    Done::Answer(Answer::Required(
+                        super::requires::missing(cx, requires).await,
+                    ))
+                })
             }
             What::Probe(task) => self.look(id, task, |_, look, _| match look {
                 Ok(Looked::Done(result)) => Answer::Probed(Ok(result)),
                 Ok(_) => Answer::Probed(Err(Failure::internal("ask a kind that only acts"))),
                 Err(failure) => Answer::Probed(Err(failure)),
             }),
-            What::Look(task) => self.look(id, task, |action, look, took| Answer::Looked { action, look, took }),
+            What::Look(task) => self.look(id, task, |action, look, took| Answer::Looked {
+                action,
+                look,
+                took,
+            }),
             What::Keep(task, before) => {
                 let (cx, host) = self.cx(id);
                 match self.action(&task) {
                     Ok((action, _)) => Box::pin(async move {
                         let kept = limited(action.keep(&cx, &before), task.timeout, &host).await;
-                        let kept = kept.map(|undo| undo.map(|undo| UndoRecord { kind: task.kind.clone(), ..undo }));
+                        let kept = kept.map(|undo| {
+                            undo.map(|undo| UndoRecord {
+                                kind: task.kind.clone(),
+                                ..undo
+                            })
+                        });
                         Done::Kept(kept, task, before, action)
                     }),
                     Err(failure) => Box::pin(async move { Done::Answer(failed(failure)) }),
@@ -179,7 +222,12 @@ impl Run {
             let started = Instant::now();
             let look = limited(action.look(&cx), task.timeout, &host).await;
             let look = match look {
-                Ok(Looked::Done(result)) => Ok(Looked::Done(treat(&vault, &cx.step, &task.sensitive, result))),
+                Ok(Looked::Done(result)) => Ok(Looked::Done(treat(
+                    &vault,
+                    &cx.step,
+                    &task.sensitive,
+                    result,
+                ))),
                 Ok(other) => Ok(other),
                 Err(failure) => Err(vault.mask_failure(failure)),
             };
@@ -192,8 +240,11 @@ impl Run {
             Some(Opened::Step(action, task, before)) => (action, task, before),
             Some(Opened::Terminal(message)) => {
                 let fields = Fields::from([("message".to_owned(), Value::text(message))]);
-                let answer =
-                    Answer::Finished { result: Ok(Value::map(fields)), took: Span::default(), output: Vec::new() };
+                let answer = Answer::Finished {
+                    result: Ok(Value::map(fields)),
+                    took: Span::default(),
+                    output: Vec::new(),
+                };
                 return Box::pin(async move { Done::Answer(answer) });
             }
             _ => {
@@ -211,7 +262,11 @@ impl Run {
                 Err(failure) => Err(vault.mask_failure(failure)),
             };
             let output: Vec<Output> = host.finish();
-            Done::Answer(Answer::Finished { result, took: started.elapsed().into(), output })
+            Done::Answer(Answer::Finished {
+                result,
+                took: started.elapsed().into(),
+                output,
+            })
         })
     }
 
@@ -222,14 +277,20 @@ impl Run {
         timeout: Option<Span>,
     ) -> BoxFuture<'static, Done> {
         let opened = match self.around.kinds.get(record.kind.as_str()) {
-            Some(kind) => (kind.open_undo)(&record.data)
-                .map_err(|error| Failure::internal(format!("read the undo of `{}`", record.kind)).because(&error)),
-            None => Err(Failure::internal(format!("find the kind `{}`: this engine does not have it", record.kind))),
+            Some(kind) => (kind.open_undo)(&record.data).map_err(|error| {
+                Failure::internal(format!("read the undo of `{}`", record.kind)).because(&error)
+            }),
+            None => Err(Failure::internal(format!(
+                "find the kind `{}`: this engine does not have it",
+                record.kind
+            ))),
         };
         let undo: Arc<dyn Undoes> = match opened {
             Ok(undo) => Arc::from(undo),
             Err(failure) => {
-                return Box::pin(async move { Done::Answer(Answer::Undone(UndoResult::Failed(failure))) });
+                return Box::pin(async move {
+                    Done::Answer(Answer::Undone(UndoResult::Failed(failure)))
+                });
             }
         };
         let (cx, host) = self.cx(id);
@@ -242,7 +303,9 @@ impl Run {
     fn undo_perform(&mut self, id: &CommandId) -> BoxFuture<'static, Done> {
         let Some(Opened::Undo(undo, timeout)) = self.acting.remove(id) else {
             let failure = Failure::internal("find the undo that was about to act");
-            return Box::pin(async move { Done::Answer(Answer::Undone(UndoResult::Failed(failure))) });
+            return Box::pin(
+                async move { Done::Answer(Answer::Undone(UndoResult::Failed(failure))) },
+            );
         };
         let (cx, host) = self.cx(id);
         let vault = self.around.vault.clone();
@@ -256,13 +319,22 @@ impl Run {
         })
     }
 
-    fn ask(&mut self, id: &CommandId, question: runwright_core::event::Question) -> BoxFuture<'static, Done> {
+    fn ask(
+        &mut self,
+        id: &CommandId,
+        question: runwright_core::event::Question,
+    ) -> BoxFuture<'static, Done> {
         if let Ask::Until(until) = question.ask {
             let wait = self.until(until);
             return Box::pin(async move {
                 tokio::time::sleep(wait).await;
-                let reply = Reply::Done { remark: String::new() };
-                Done::Answer(Answer::Replied { by: "clock".to_owned(), reply })
+                let reply = Reply::Done {
+                    remark: String::new(),
+                };
+                Done::Answer(Answer::Replied {
+                    by: "clock".to_owned(),
+                    reply,
+                })
             });
         }
         let asked = self.around.asker.ask(self.asked(id, &question));
@@ -282,10 +354,17 @@ impl Run {
             Done::Kept(Ok(undo), task, before, action) => {
                 let description = match self.around.vault.is_empty() {
                     true => action.describe(),
-                    false => self.action(&task).map(|(_, description)| description).unwrap_or_default(),
+                    false => self
+                        .action(&task)
+                        .map(|(_, description)| description)
+                        .unwrap_or_default(),
                 };
-                self.acting.insert(id.clone(), Opened::Step(action, task, Some(before)));
-                Answer::Started { action: description, undo }
+                self.acting
+                    .insert(id.clone(), Opened::Step(action, task, Some(before)));
+                Answer::Started {
+                    action: description,
+                    undo,
+                }
             }
             Done::Kept(Err(failure), ..) => failed(self.around.vault.mask_failure(failure)),
             Done::UndoLooked(Ok(UndoLook::Needed), undo, timeout) => {
@@ -298,7 +377,9 @@ impl Run {
                 Answer::Undone(UndoResult::Failed(self.around.vault.mask_failure(failure)))
             }
             Done::Unanswered => {
-                return self.stop(&Interrupt { by: format!("a question of `{}` that nobody answered", id.step) });
+                return self.stop(&Interrupt {
+                    by: format!("a question of `{}` that nobody answered", id.step),
+                });
             }
         };
         self.answer(id, answer)
@@ -306,7 +387,11 @@ impl Run {
 }
 
 fn failed(failure: Failure) -> Answer {
-    Answer::Finished { result: Err(failure), took: Span::default(), output: Vec::new() }
+    Answer::Finished {
+        result: Err(failure),
+        took: Span::default(),
+        output: Vec::new(),
+    }
 }
 
 /// Masks a result, or turns it into handles where the playbook says that it is sensitive.
@@ -338,7 +423,10 @@ async fn limited<T>(
     match tokio::time::timeout(GRACE, future).await {
         // It was done after all.
         Ok(Ok(result)) if stopped.class == Class::Cancelled => Ok(result),
-        Ok(Err(failure)) if failure.class != Class::Cancelled => Err(Failure { causes: vec![failure.line()], ..stopped }),
+        Ok(Err(failure)) if failure.class != Class::Cancelled => Err(Failure {
+            causes: vec![failure.line()],
+            ..stopped
+        }),
         _ => Err(stopped),
     }
 }
