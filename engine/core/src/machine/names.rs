@@ -15,7 +15,7 @@ use crate::{
     expression::{Expression, Names, Template},
     kind::{Class, Failure},
     plan::{Body, Node, Plan, ScopeId, Tree},
-    value::{Fields, Value},
+    value::{Fields, Value, percent_decode},
 };
 
 /// The names that one step sees.
@@ -179,7 +179,7 @@ impl State {
             .iter()
             .filter(|env| env.parent == Some(depth) && env.prefix.starts_with(&prefix))
             .map(|env| {
-                let key = env.prefix[prefix.len()..].trim_end_matches("]/").to_owned();
+                let key = percent_decode(env.prefix[prefix.len()..].trim_end_matches("]/"));
                 let steps = env
                     .steps
                     .iter()
