@@ -51,10 +51,10 @@ pub(super) fn components(pieces: &[Option<&str>]) -> Vec<Component> {
 
 /// Returns whether an `@` comes before the authority ends.
 fn is_before_user_end(rest: &[Option<&str>]) -> bool {
-    let ends = rest.iter().flatten().find_map(|text| {
-        text.chars()
-            .find(|c| matches!(c, '@' | '/' | '?' | '#'))
-    });
+    let ends = rest
+        .iter()
+        .flatten()
+        .find_map(|text| text.chars().find(|c| matches!(c, '@' | '/' | '?' | '#')));
     ends == Some('@')
 }
 
@@ -122,14 +122,30 @@ mod tests {
             ("{{ x }}://a/", "https", "https://a/"),
             ("http://{{ x }}/", "a:80", "http://a:80/"),
             ("http://{{ x }}", "[::1]:80", "http://[::1]:80"),
-            ("http://{{ x }}/", "a/../b@c?d#e", "http://a%2F..%2Fb%40c%3Fd%23e/"),
+            (
+                "http://{{ x }}/",
+                "a/../b@c?d#e",
+                "http://a%2F..%2Fb%40c%3Fd%23e/",
+            ),
             ("http://{{ x }}:5/", "u:p@h", "http://u:p%40h:5/"),
             ("http://{{ x }}@h/", "u:p@", "http://u%3Ap%40@h/"),
             ("http://u:{{ x }}@h", "p@:/?", "http://u:p%40%3A%2F%3F@h"),
-            ("http://h/{{ x }}/y", "a/b c?é", "http://h/a%2Fb%20c%3F%C3%A9/y"),
-            ("http://h/?q={{ x }}&r", "a&b=c#d", "http://h/?q=a%26b%3Dc%23d&r"),
+            (
+                "http://h/{{ x }}/y",
+                "a/b c?é",
+                "http://h/a%2Fb%20c%3F%C3%A9/y",
+            ),
+            (
+                "http://h/?q={{ x }}&r",
+                "a&b=c#d",
+                "http://h/?q=a%26b%3Dc%23d&r",
+            ),
             ("http://h/#{{ x }}", "a#/b", "http://h/#a%23%2Fb"),
-            ("http://h/{{ x }}", "..", "put `..` into the path of a URL: it means another place"),
+            (
+                "http://h/{{ x }}",
+                "..",
+                "put `..` into the path of a URL: it means another place",
+            ),
         ] {
             assert_eq!(rendered(text, value), expected, "{text}");
         }

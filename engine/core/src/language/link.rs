@@ -131,9 +131,9 @@ impl Linker<'_> {
                 continue;
             }
             let name = &call.name;
-            let until = (0..=call.node.0).map(|index| NodeId(index + offset)).any(|around| {
-                self.plan.node(around).until.is_some() && self.holds(around, node)
-            });
+            let until = (0..=call.node.0)
+                .map(|index| NodeId(index + offset))
+                .any(|around| self.plan.node(around).until.is_some() && self.holds(around, node));
             if until {
                 let message = format!("`until` asks again, but `{name}` changes something");
                 self.problems.push((
@@ -141,8 +141,7 @@ impl Linker<'_> {
                     Diagnostic::error(message, call.place.clone()),
                 ));
             }
-            if playbook.scope.on_failure == Some(OnFailure::Continue)
-                && !self.plan.node(node).aside
+            if playbook.scope.on_failure == Some(OnFailure::Continue) && !self.plan.node(node).aside
             {
                 let message = format!(
                     "`on_failure: continue` is only for a playbook that only reads, but `{name}` changes something"
@@ -227,8 +226,7 @@ impl Linker<'_> {
             let Some(input) = inputs.iter().find(|input| input.name == *name) else {
                 let message = format!("`{}` has no input `{name}`", call.name);
                 meant.extend(suggest(name, names.iter().copied()));
-                problems
-                    .push(Diagnostic::error(message, place.clone()).hint(near(name, &names)));
+                problems.push(Diagnostic::error(message, place.clone()).hint(near(name, &names)));
                 continue;
             };
             if let Some(value) = call.literal.get(name)

@@ -221,7 +221,12 @@ impl Names {
             return Ok(());
         };
         let (node, results) = (*node, results.clone());
-        check_field(&results, reference, parts, &format!("the result of `{name}`"))?;
+        check_field(
+            &results,
+            reference,
+            parts,
+            &format!("the result of `{name}`"),
+        )?;
         if let Some(node) = node {
             self.note(node, parts);
         }
@@ -229,7 +234,9 @@ impl Names {
             (Results::Outputs, Some(node)) => self.ask(node, parts),
             (Results::Rounds(inside), _) => {
                 match parts.get(1).map(|part| &part.key) {
-                    Some(Key::Name(id)) => return self.note_step(id.clone(), reference, &parts[2..]),
+                    Some(Key::Name(id)) => {
+                        return self.note_step(id.clone(), reference, &parts[2..]);
+                    }
                     _ if is_common(parts) => {}
                     // The round is named by what is computed, or as a whole: everything inside of it is.
                     _ => {
@@ -408,14 +415,10 @@ fn flag(name: &str) -> Option<bool> {
 
 fn check_run(reference: &Reference, around: &Around) -> Result<(), Misnamed> {
     let known = ["id", "started", "user", "host", "outcome", "findings"];
-    let Some((first, field)) = reference
-        .parts
-        .first()
-        .and_then(|first| match &first.key {
-            Key::Name(field) => Some((first, field.as_str())),
-            Key::Index(_) => None,
-        })
-    else {
+    let Some((first, field)) = reference.parts.first().and_then(|first| match &first.key {
+        Key::Name(field) => Some((first, field.as_str())),
+        Key::Index(_) => None,
+    }) else {
         return Err(Misnamed {
             message: "`run` alone means nothing".to_owned(),
             range: reference.range.clone(),

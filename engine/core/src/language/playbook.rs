@@ -234,7 +234,10 @@ impl Reader<'_> {
             for (key, value) in entries {
                 match (key.written(), &value.data) {
                     ("choose", Data::List(branches)) => {
-                        for key in branches.iter().flat_map(|branch| ["steps", "otherwise"].map(|key| branch.get(key))) {
+                        for key in branches
+                            .iter()
+                            .flat_map(|branch| ["steps", "otherwise"].map(|key| branch.get(key)))
+                        {
                             self.name_steps(key.and_then(Node::as_list).unwrap_or_default(), taken);
                         }
                     }
@@ -261,7 +264,8 @@ impl Reader<'_> {
 
     fn check_identifier(&mut self, node: &Node, name: &str) {
         if RESERVED.contains(&name) {
-            let message = format!("`{name}` has a meaning of its own, so nothing can have it as its name");
+            let message =
+                format!("`{name}` has a meaning of its own, so nothing can have it as its name");
             self.error_hint(node, message, "choose another name");
         } else {
             self.check_snake_case(node, name);

@@ -141,7 +141,9 @@ impl<'a> Reader<'a> {
                 continue;
             }
             let mut same: Vec<&str> = self.kinds.keys().copied().collect();
-            same.retain(|kind| kind.split_once('.').map(|(of, _)| of) == family && family.is_some());
+            same.retain(|kind| {
+                kind.split_once('.').map(|(of, _)| of) == family && family.is_some()
+            });
             same.sort_unstable();
             problem.hints = vec![match (family, same.as_slice()) {
                 (None, _) => "no key and no kind has this name".to_owned(),

@@ -186,7 +186,9 @@ impl Reader<'_> {
             if self.keys.step.contains(key.written()) || self.kind(key.written()).is_some() {
                 continue;
             }
-            let steps = value.as_list().or(value.get("steps").and_then(Node::as_list));
+            let steps = value
+                .as_list()
+                .or(value.get("steps").and_then(Node::as_list));
             for step in steps.unwrap_or_default() {
                 if let Some(id) = step.get("id").and_then(Node::as_text) {
                     self.names.reveal(id);
@@ -397,9 +399,8 @@ impl Reader<'_> {
             before: false,
             ..own.clone()
         };
-        let span = |reader: &mut Self, name: &str| {
-            node.get(name).map(|node| reader.tree(node, &timing))
-        };
+        let span =
+            |reader: &mut Self, name: &str| node.get(name).map(|node| reader.tree(node, &timing));
         let every =
             span(self, "every").unwrap_or(Tree::Literal(Value::Duration(Span::from_seconds(1))));
         let stable_for = span(self, "stable_for");

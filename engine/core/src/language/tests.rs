@@ -22,7 +22,10 @@ fn check(yaml: &str, expected: &str) {
 /// Checks a playbook that has nothing but `steps`.
 #[track_caller]
 fn check_steps(steps: &str, expected: &str) {
-    check(&format!("steps:\n{}", steps.trim_start_matches('\n')), expected);
+    check(
+        &format!("steps:\n{}", steps.trim_start_matches('\n')),
+        expected,
+    );
 }
 
 /// Checks the text of a whole playbook: expected are its problems, one a line, each with its hints below.
@@ -30,19 +33,39 @@ fn check_steps(steps: &str, expected: &str) {
 fn check_whole(yaml: &str, expected: &str) {
     let source = Source::new("p.yml", yaml);
     let (playbook, problems) = read(&source, None, &kinds::KINDS);
-    let said: Vec<String> = problems.iter().map(|problem| said(problem, &source)).collect();
+    let said: Vec<String> = problems
+        .iter()
+        .map(|problem| said(problem, &source))
+        .collect();
     let said = said.join("\n");
     if expected == "?" {
         use std::io::Write;
         let place = std::panic::Location::caller();
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open("/tmp/said.jsonl").unwrap();
-        writeln!(file, "{}", serde_json::json!([place.file(), place.line(), said])).unwrap();
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open("/tmp/said.jsonl")
+            .unwrap();
+        writeln!(
+            file,
+            "{}",
+            serde_json::json!([place.file(), place.line(), said])
+        )
+        .unwrap();
         return;
     }
-    let expected: Vec<&str> = expected.trim_matches('\n').lines().map(str::trim_end).collect();
+    let expected: Vec<&str> = expected
+        .trim_matches('\n')
+        .lines()
+        .map(str::trim_end)
+        .collect();
     assert_eq!(said, expected.join("\n"), "\n{said}\n");
     let failed = problems.iter().any(Diagnostic::is_error);
-    assert_eq!(playbook.is_none(), failed, "a playbook is there unless there are errors");
+    assert_eq!(
+        playbook.is_none(),
+        failed,
+        "a playbook is there unless there are errors"
+    );
 }
 
 /// Returns the problem as `line:column «what is underlined» message`, with labels and hints below.
@@ -74,6 +97,9 @@ fn good(yaml: &str) -> Playbook {
     let yaml = format!("{yaml}\nplaybook: p\nversion: 1.0.0\ntitle: T\n");
     let source = Source::new("p.yml", yaml);
     let (playbook, problems) = read(&source, None, &kinds::KINDS);
-    let said: Vec<String> = problems.iter().map(|problem| said(problem, &source)).collect();
+    let said: Vec<String> = problems
+        .iter()
+        .map(|problem| said(problem, &source))
+        .collect();
     playbook.unwrap_or_else(|| panic!("{}", said.join("\n")))
 }

@@ -188,7 +188,7 @@ impl Input {
             (InputType::List(_), _) => return Err(wrong("a list")),
             (InputType::Map(of), Value::Map(fields)) => {
                 Value::map(check_all(of, fields, "field").map_err(|problems| problems.join("; "))?)
-            },
+            }
             (InputType::Map(_), _) => return Err(wrong("a map")),
             (InputType::Secret, Value::Secret(_)) => value.clone(),
             (InputType::Secret, _) => {

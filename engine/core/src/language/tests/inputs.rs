@@ -34,7 +34,9 @@ steps: [{ id: s, confirm: true }]
     let inputs = &playbook.scope.inputs;
     let by_name = |name: &str| {
         let mut inputs = inputs.iter();
-        inputs.find(|input| input.name == name).expect("it is there")
+        inputs
+            .find(|input| input.name == name)
+            .expect("it is there")
     };
     assert_eq!(by_name("c").default, Some(Value::Number(5.0)));
     assert_eq!(
@@ -87,7 +89,57 @@ inputs:
   ff: text
 steps: [{ id: p1, confirm: true }]
 "#,
-        "?",
+        r#"
+3:14 «strng» unknown value `strng`
+    did you mean `string`?
+4:22 «defalt» unknown key `defalt`
+    did you mean `default`?
+5:3 «c» missing key `type`
+6:31 «5» the default of `d`: expected text, found integer 5; quote it
+7:32 «five» the default of `e`: expected a whole number, found text "five"
+7:43 «one» the bound of `e`: expected a whole number, found text "one"
+8:32 «10» the default of `f`: 10 is above the most allowed, 9
+9:36 «1» `max` is less than `min`, which is 9
+10:31 «ABC» the default of `h`: `ABC` does not match `[a-z]+`
+11:31 «"[a-z"» no regular expression: unclosed character class
+12:23 «pattern» `pattern` is for the types `string`, `path` only
+13:14 «choice» a `choice` needs `of`
+    `of: [prod, test]`
+14:14 «choice» a `choice` needs `of`
+    `of: [prod, test]`
+15:39 «prod» `prod` is among the choices twice
+15:55 «prd» the default of `m`: `prd` is not one of `prod`, `test`, `prod`; did you mean `prod`?
+16:22 «of» `of` is for the type `choice` only
+16:31 «items» `items` is for the type `list` only
+16:46 «fields» `fields` is for the type `map` only
+17:14 «list» a `list` needs `items`
+    `items: string`
+18:27 «strin» there is no type `strin`
+    did you mean `string`?
+19:27 «choice» `choice` needs more than its name here
+    `items: { type: choice, … }`
+20:44 «mni» unknown key `mni`
+    did you mean `min`?
+21:45 «[1, x]» the default of `t`: item 2: expected a whole number, found text "x"
+22:14 «map» a `map` needs `fields`
+    `fields: {name: {type: string}}`
+23:62 «{ w: x }» the default of `v`: field `w`: expected a whole number, found text "x"
+24:62 «{ y: 1 }» the default of `x`: there is no field `y`; there is `w`; field `w` has no value
+25:31 «env:X» a secret has no default
+    give it by a profile as `env:NAME` or `file:PATH`
+26:27 «secret» a secret can't lie in a list or a map
+    make it an input of its own
+27:33 «{ type: secret }» a secret can't lie in a list or a map
+    make it an input of its own
+28:33 «yes» the default of `bb`: expected `true` or `false`, found text "yes"
+28:38 «min» `min` is for the types `string`, `path`, `integer`, `number`, `duration`, `bytes`, `timestamp`, `list` only
+29:31 «5» the default of `cc`: expected a size like `100MiB`, found integer 5
+29:39 «big» the bound of `cc`: `big` is no size; write it like `512B`, `100MiB` or `1.5GB`
+30:35 «2026-11-20» the default of `dd`: `2026-11-20` is no time; write it with its offset, like `2026-11-20T14:30:00+08:00`
+31:28 «[string]» expected a type or an input, found a list
+    there is `string`, `integer`, `number`, `boolean`, `path`, `duration`, `bytes`, `timestamp`, `choice`, `list`, `map`, `secret`
+32:7 «text» expected a mapping, found text "text"
+"#,
     );
 }
 
@@ -100,7 +152,13 @@ vars: { b: a +, c: b }
 connections: { d: \"ftp://h\" }
 steps: [{ id: e, when: a == b and c == d.host, confirm: true }]
 ",
-        "?",
+        r#"
+2:22 «strng» unknown value `strng`
+    did you mean `string`?
+3:14 «+» the expression ends where a value should follow
+4:19 «"ftp://h"» `ftp://h` has no scheme that a connection can have
+    `sqlite:`, `postgres:`, `redis:`, `http:` or `https:`
+"#,
     );
 }
 
@@ -119,6 +177,13 @@ connections:
   g: "redis://localhost:6379/0"
 steps: [{ id: s, confirm: true }]
 "#,
-        "?",
+        r#"
+7:6 «"mysql://{{ host }}/x"» `mysql://{{ host }}/x` has no scheme that a connection can have
+    `sqlite:`, `postgres:`, `redis:`, `http:` or `https:`
+8:6 «somewhere» `somewhere` has no scheme that a connection can have
+    `sqlite:`, `postgres:`, `redis:`, `http:` or `https:`
+9:6 «"somewhere/{{ path }}"» `somewhere/{{ path }}` has no scheme that a connection can have
+    `sqlite:`, `postgres:`, `redis:`, `http:` or `https:`
+"#,
     );
 }

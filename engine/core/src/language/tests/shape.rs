@@ -73,7 +73,15 @@ outputs:
 
 #[test]
 fn the_example_has_nothing_but_what_is_not_built() {
-    check_whole(EXAMPLE, "?");
+    check_whole(
+        EXAMPLE,
+        r#"
+17:1 «locks» `locks` is not built yet in this version
+    a later version brings locks across runs; leave the key out until then
+44:9 «sqlite.recover» there is no kind `sqlite.recover`
+    did you mean `sqlite.replace`?
+"#,
+    );
 }
 
 #[test]
@@ -108,7 +116,10 @@ steps:
 "#;
     let source = Source::new("nightly.yml", yaml);
     let (playbook, problems) = read(&source, None, &KINDS);
-    let lines: Vec<String> = problems.iter().map(|problem| line(problem, &source)).collect();
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|problem| line(problem, &source))
+        .collect();
     let expected = [
         "1:11: error: `Nightly_Backup` is no playbook name (lower-case words of letters and digits with `-` between them, like `daily-health`)",
         "4:1: error: unknown key `owners` (did you mean `owner`?)",
@@ -123,7 +134,10 @@ steps:
         "24:5: error: `until` asks again, so it can only be on what reads (put it on a step of its own that reads, after this one)",
         "27:5: error: step `clean` changes something, but nobody says how that is undone (add `rollback: [steps]`, `rollback: []` where there is nothing to undo, or `irreversible: why`)",
     ];
-    let expected: Vec<String> = expected.iter().map(|line| format!("nightly.yml:{line}")).collect();
+    let expected: Vec<String> = expected
+        .iter()
+        .map(|line| format!("nightly.yml:{line}"))
+        .collect();
     assert_eq!(lines, expected, "\n{}\n", lines.join("\n"));
     assert_eq!(lines.len(), 12);
     assert!(playbook.is_none());
@@ -158,7 +172,30 @@ steps:
   - id: f
     notify: { to: terminal, message: x, mesage: y }
 "#,
-        "?",
+        r#"
+2:1 «titel» unknown key `titel`
+    did you mean `title`?
+5:5 «els» unknown key `els`
+    did you mean `else`?
+8:5 «tilte» unknown key `tilte`
+    did you mean `title`?
+9:16 «mesage» unknown key `mesage`
+    did you mean `message`?
+12:9 «sverity» unknown key `sverity`
+    did you mean `severity`?
+13:42 «advise» unknown key `advise`
+    did you mean `advice`?
+15:25 «step» unknown key `step`
+    did you mean `steps`?
+18:11 «whn» unknown key `whn`
+    did you mean `when`?
+20:30 «whith» unknown key `whith`
+    did you mean `with`?
+23:27 «dely» unknown key `dely`
+    did you mean `delay`?
+25:41 «mesage» unknown key `mesage`
+    did you mean `message`?
+"#,
     );
 }
 
@@ -185,26 +222,92 @@ fn a_misspelt_kind_is_one_mistake() {
     when: inner.exit == 0
     confirm: true
 "#,
-        "?",
+        r#"
+3:5 «sqlite.chek» there is no kind `sqlite.chek`
+    did you mean `sqlite.check`?
+12:9 «file.sat» there is no kind `file.sat`
+    did you mean `file.stat`?
+14:5 «gruop» unknown key `gruop`
+    did you mean `group`?
+"#,
     );
 }
 
 #[test]
 fn what_every_playbook_says() {
-    check_whole("title: T\n", "?");
-    check_whole("- a\n- b\n", "?");
-    check_whole("just text\n", "?");
-    check("steps: []\n", "?");
-    check("steps: {}\n", "?");
-    check_whole("playbook: p\nversion: 1.0.0\ntitle: T\nsteps:\n  - id: a\n    confirm: true\n", "?");
+    check_whole(
+        "title: T\n",
+        r#"
+1:1 «title» missing keys `playbook`, `version`, `steps`
+"#,
+    );
+    check_whole(
+        "- a\n- b\n",
+        r#"
+1:1 «- a⏎- b» expected a mapping, found a list
+"#,
+    );
+    check_whole(
+        "just text\n",
+        r#"
+1:1 «just text» expected a mapping, found text "just text"
+"#,
+    );
+    check(
+        "steps: []\n",
+        r#"
+1:1 «steps» a playbook without a step does nothing
+    write at least one step
+"#,
+    );
+    check(
+        "steps: {}\n",
+        r#"
+1:8 «{}» expected a list, found a mapping
+"#,
+    );
+    check_whole(
+        "playbook: p\nversion: 1.0.0\ntitle: T\nsteps:\n  - id: a\n    confirm: true\n",
+        "",
+    );
 }
 
 #[test]
 fn a_version_is_semver_and_a_name_is_kebab_case() {
-    check_whole("playbook: daily_health\nversion: 1.0\ntitle: T\nsteps: [{id: a, confirm: true}]\n", "?");
-    check_whole("playbook: Daily\nversion: v1.0.0\ntitle: T\nsteps: [{id: a, confirm: true}]\n", "?");
-    check_whole("playbook: a--b\nversion: 1.2.3-rc.1+b5\ntitle: T\nsteps: [{id: a, confirm: true}]\n", "?");
-    check_whole("playbook: 5\nversion: \"01.0.0\"\ntitle: T\nsteps: [{id: a, confirm: true}]\n", "?");
+    check_whole(
+        "playbook: daily_health\nversion: 1.0\ntitle: T\nsteps: [{id: a, confirm: true}]\n",
+        r#"
+1:11 «daily_health» `daily_health` is no playbook name
+    lower-case words of letters and digits with `-` between them, like `daily-health`
+2:10 «1.0» `1.0` is no semantic version: unexpected end of input while parsing minor version number
+    three numbers, like `1.0.0`
+"#,
+    );
+    check_whole(
+        "playbook: Daily\nversion: v1.0.0\ntitle: T\nsteps: [{id: a, confirm: true}]\n",
+        r#"
+1:11 «Daily» `Daily` is no playbook name
+    lower-case words of letters and digits with `-` between them, like `daily-health`
+2:10 «v1.0.0» `v1.0.0` is no semantic version: unexpected character 'v' while parsing major version number
+    three numbers, like `1.0.0`
+"#,
+    );
+    check_whole(
+        "playbook: a--b\nversion: 1.2.3-rc.1+b5\ntitle: T\nsteps: [{id: a, confirm: true}]\n",
+        r#"
+1:11 «a--b» `a--b` is no playbook name
+    lower-case words of letters and digits with `-` between them, like `daily-health`
+"#,
+    );
+    check_whole(
+        "playbook: 5\nversion: \"01.0.0\"\ntitle: T\nsteps: [{id: a, confirm: true}]\n",
+        r#"
+1:11 «5» `5` is no playbook name
+    lower-case words of letters and digits with `-` between them, like `daily-health`
+2:10 «"01.0.0"» `01.0.0` is no semantic version: invalid leading zero in major version number
+    three numbers, like `1.0.0`
+"#,
+    );
 }
 
 #[test]
@@ -216,10 +319,16 @@ fn a_playbook_has_the_name_of_its_file() {
         ("health.yaml", ""),
         ("health@1.yml", ""),
         ("health@1.2.0.yml", ""),
-        ("helth.yml", "1:11 «health» the playbook is called `health`, but its file `helth`\n    rename the file to `health.yml`, or the playbook to `helth`"),
+        (
+            "helth.yml",
+            "1:11 «health» the playbook is called `health`, but its file `helth`\n    rename the file to `health.yml`, or the playbook to `helth`",
+        ),
     ] {
         let (_, problems) = read(&source, Some(path.into()), &KINDS);
-        let found: Vec<String> = problems.iter().map(|problem| said(problem, &source)).collect();
+        let found: Vec<String> = problems
+            .iter()
+            .map(|problem| said(problem, &source))
+            .collect();
         assert_eq!(found.join("\n"), said_of_it, "{path}");
     }
 }
@@ -246,7 +355,24 @@ always:
     host: db4
     confirm: true
 "#,
-        "?",
+        r#"
+2:1 «locks» `locks` is not built yet in this version
+    a later version brings locks across runs; leave the key out until then
+5:5 «host» `host` is not built yet in this version
+    a later version brings acting on other machines; leave the key out until then
+6:28 «approvers» `approvers` is not built yet in this version
+    a later version brings more than one approver; leave the key out until then
+6:42 «not_starter» `not_starter` is not built yet in this version
+    a later version brings approvers that differ from the starter; leave the key out until then
+6:61 «deadline» `deadline` is not built yet in this version
+    a later version brings deadlines of questions; leave the key out until then
+9:9 «host» `host` is not built yet in this version
+    a later version brings acting on other machines; leave the key out until then
+13:13 «host» `host` is not built yet in this version
+    a later version brings acting on other machines; leave the key out until then
+17:5 «host» `host` is not built yet in this version
+    a later version brings acting on other machines; leave the key out until then
+"#,
     );
 }
 
@@ -260,7 +386,13 @@ fn the_traps_of_yaml_are_named() {
   - id: b
     when: "x" == "y"
 "#,
-        "?",
+        r#"
+3:11 «{{ x }}» a value that begins with `{{` has to be quoted
+    write `"{{ x }}"`, or use the block form: `when: >-` and the text below it, indented
+6:15 «== "y"» the value begins with a quote and goes on behind it
+    6:11 for YAML the value ends here
+    write `'"x" == "y"'`, or use the block form: `when: >-` and the text below it, indented
+"#,
     );
     check_steps(
         r#"
@@ -273,7 +405,18 @@ fn the_traps_of_yaml_are_named() {
     id: c
     confirm: true
 "#,
-        "?",
+        r#"
+3:35 «0640» the file mode `0640` is not quoted
+    write `"0640"`: without quotes it is a number that means something else
+6:34 «{{ x }}» a value that begins with `{{` has to be quoted
+    write `"{{ x }}"`, or use the block form instead of `{ }`: `else: >-` and the text below it, indented
+6:34 «{{ x }}» unknown name `x`
+    it is no input, var, connection or earlier step
+7:9 «b» the name `b` is given twice
+    4:9 first given here
+8:5 «id» duplicate key `id`
+    7:5 first defined here
+"#,
     );
     check_steps(
         r#"
@@ -284,7 +427,11 @@ fn the_traps_of_yaml_are_named() {
     when: 1 == # 1
     confirm: true
 "#,
-        "?",
+        r#"
+6:13 «==» the expression ends where a value should follow
+    6:16 for YAML this is a comment
+    to YAML ` #` begins a comment; if it belongs to the expression, quote the whole or write it in the block form: `>-` and the expression below it, indented
+"#,
     );
 }
 
@@ -299,6 +446,19 @@ on_failure: rolback
 requires: { sqlite3: ">=3.x.y", "": "*", /bin/sh: "*", psql: ">=14", jq: 5 }
 steps: [{id: a, confirm: true}]
 "#,
-        "?",
+        r#"
+2:11 «2026-13-01» `2026-13-01` is no day
+    like `2026-11-20`
+3:14 «long» `long` is no duration; write it like `90s`, `5m`, `1h 30m` or `7d`
+4:7 «sqlite» expected a list, found text "sqlite"
+5:13 «rolback» unknown value `rolback`
+    did you mean `rollback`?
+6:22 «">=3.x.y"» `>=3.x.y` is no range of versions: unexpected character after wildcard in version req
+    like `>=2.30`, `^1.2` or `"*"`
+6:33 «""» this is no program's name
+    write the name that is looked for in `PATH`
+6:42 «/bin/sh» this is no program's name
+    write the name that is looked for in `PATH`
+"#,
     );
 }
