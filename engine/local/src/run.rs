@@ -95,6 +95,7 @@ pub struct Run {
     acting: HashMap<CommandId, Opened>,
     hosts: HashMap<CommandId, Arc<StepHost>>,
     stopping: bool,
+    abandoned: bool,
 }
 
 /// An event that is applied and not yet in the journal.
@@ -261,6 +262,7 @@ impl Run {
             acting: HashMap::new(),
             hosts: HashMap::new(),
             stopping: false,
+            abandoned: false,
         }
     }
 
@@ -280,7 +282,7 @@ impl Run {
             while let Some((id, answer)) = self.ready.pop_front() {
                 self.answer(id, answer)?;
             }
-            if matches!(self.state.mode(), Mode::Ended | Mode::Stopped) {
+            if self.abandoned || matches!(self.state.mode(), Mode::Ended | Mode::Stopped) {
                 return self.finish();
             }
             let sync = match self.waiting.iter().any(|waiting| waiting.sync == Sync::Yes) {
@@ -421,6 +423,8 @@ impl Run {
 
     fn stop(&mut self, interrupt: &Interrupt) -> Result<(), RunError> {
         if self.stopping {
+            // Asked a second time: what still runs is left to itself, in doubt, and `resume` settles it.
+            self.abandoned = true;
             return Ok(());
         }
         self.stopping = true;

@@ -1,5 +1,7 @@
 //! The schema of playbooks: generated from the types in [`super::text`] and from the kinds.
 
+use std::collections::BTreeSet;
+
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value as Json, json};
 
@@ -66,6 +68,21 @@ pub fn kind_schemas(kinds: &[Kind]) -> Json {
 /// few that a playbook uses are checked one by one.
 pub(super) fn checked(kinds: &[Kind]) -> Json {
     whole(kinds, &|_| Json::Bool(true))
+}
+
+/// Returns the schema of one input, whole in itself.
+pub(super) fn input() -> Json {
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    Json::from(generator.root_schema_for::<text::Input>())
+}
+
+/// Returns the keys that a type of the language has in the schema that the reader checks with, kinds included.
+pub(super) fn keys(checked: &Json, of: &str) -> BTreeSet<String> {
+    let properties = checked.pointer(&format!("/$defs/{of}/properties"));
+    let properties = properties.and_then(Json::as_object).into_iter();
+    properties
+        .flat_map(|properties| properties.keys().cloned())
+        .collect()
 }
 
 fn whole(kinds: &[Kind], arguments: &dyn Fn(&Kind) -> Json) -> Json {
@@ -187,7 +204,7 @@ fn refuse_in(node: &Node, keys: &[&str], problems: &mut Vec<Diagnostic>) {
                     key.span.clone(),
                 )
                 .hint(format!(
-                    "{feature} come with a later version; leave the key out until then"
+                    "a later version brings {feature}; leave the key out until then"
                 )),
             );
         }
