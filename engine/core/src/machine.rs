@@ -17,6 +17,7 @@ mod judge;
 mod names;
 mod resume;
 mod rollback;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +26,10 @@ use std::{
     sync::Arc,
 };
 
-pub use self::command::{Answer, Command, CommandId, Job, JobPhase, NotDue, Task};
+pub use self::{
+    command::{Answer, Command, CommandId, Job, JobPhase, NotDue, Task},
+    shown::{Awaited, Patience, unknown_result},
+};
 use self::{
     frame::{Env, EnvId, Frame, FrameId, Inside, Phase, Role, Settle, Tries},
     rollback::Registered,

@@ -27,6 +27,7 @@ use runwright_core::{
 use tokio::sync::mpsc;
 
 pub use self::{clock::Clock, secrets::Vault};
+pub(crate) use self::{requires::missing, work::treat};
 use self::{host::StepHost, project::Projector, work::Done};
 use crate::journal::{Journal, JournalError, NewEvent, RunWriter, Sync};
 

@@ -162,6 +162,14 @@ impl State {
             return false;
         }
         match self.task(plan, frame, work, node.effect, node.timeout.as_ref()) {
+            // The playbook says that what the kind takes for reading acts: then its look would act as well.
+            Ok(task)
+                if node.effect > Effect::Read
+                    && (work.kind.effect_of)(&task.arguments) == Effect::Read =>
+            {
+                self.frames[frame].phase = Phase::Guards(0);
+                return false;
+            }
             Ok(task) => self.issue(frame, JobPhase::Look, Job::Look(task)),
             Err(failure) => self.fail_later(plan, frame, failure),
         }
@@ -650,16 +658,31 @@ impl State {
                 let nodes: Vec<NodeId> = match branch {
                     None => Vec::new(),
                     Some(index) if index < branches.len() => branches[index].nodes.clone(),
-                    Some(_) => branches
-                        .iter()
-                        .flat_map(|branch| branch.nodes.clone())
-                        .collect(),
+                    Some(_) => self.possible(plan, frame, branches),
                 };
                 Inside::nodes(nodes.into(), 1)
             }
             plan::Body::Group(nodes) => Inside::nodes(nodes.as_slice().into(), 1),
             _ => Inside::nothing(),
         })
+    }
+
+    /// Returns the steps of every branch that a preview can't rule out.
+    fn possible(&self, plan: &Plan, frame: FrameId, branches: &[plan::Branch]) -> Vec<NodeId> {
+        let mut nodes = Vec::new();
+        for branch in branches {
+            let holds = match &branch.when {
+                None => Ok(Some(true)),
+                Some(when) => self.holds(plan, frame, when, None),
+            };
+            if !matches!(holds, Ok(Some(false))) {
+                nodes.extend(&branch.nodes);
+            }
+            if matches!(holds, Ok(Some(true))) {
+                break;
+            }
+        }
+        nodes
     }
 
     fn call(&mut self, plan: &Plan, frame: FrameId, scope: ScopeId, with: &Tree) {
