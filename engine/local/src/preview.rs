@@ -21,11 +21,11 @@ mod facts;
 mod only;
 mod planned;
 mod seek;
+#[cfg(test)]
+mod tests;
 mod touched;
 mod tree;
 mod words;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 

@@ -27,8 +27,8 @@ use runwright_core::{
 use tokio::sync::mpsc;
 
 pub use self::{clock::Clock, secrets::Vault};
-pub(crate) use self::{requires::missing, work::treat};
 use self::{host::StepHost, project::Projector, work::Done};
+pub(crate) use self::{requires::missing, work::treat};
 use crate::journal::{Journal, JournalError, NewEvent, RunWriter, Sync};
 
 /// The kinds by name.

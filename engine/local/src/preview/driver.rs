@@ -166,7 +166,8 @@ impl Driver {
 
     async fn missing(&self, requirement: &Requirement) -> Option<String> {
         let looking = crate::run::missing(self.cx(&"".into()), vec![requirement.clone()]);
-        let limit = Duration::from_millis(u64::try_from(self.around.limit.milliseconds).unwrap_or(0));
+        let limit =
+            Duration::from_millis(u64::try_from(self.around.limit.milliseconds).unwrap_or(0));
         match tokio::time::timeout(limit, looking).await {
             Ok(missing) => missing.into_iter().next(),
             Err(_) => Some(format!(
@@ -372,4 +373,3 @@ fn halts(job: &Job) -> Option<Then> {
         _ => None,
     }
 }
-

@@ -124,7 +124,8 @@ impl Driver {
                 match asserted.holds {
                     Some(true) => {
                         noted.planned.decision = Decision::Already;
-                        noted.planned.why = Some(asserted.why.clone()).filter(|why| !why.is_empty());
+                        noted.planned.why =
+                            Some(asserted.why.clone()).filter(|why| !why.is_empty());
                     }
                     None if !noted.may() => {
                         noted.may_after = Some(after(step));

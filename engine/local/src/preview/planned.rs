@@ -48,7 +48,10 @@ impl Driver {
         };
         let plan = self.plan.clone();
         let title = self.state.title_of(&plan, step);
-        let known = self.noted.get(step).map(|noted| noted.planned.guards.clone());
+        let known = self
+            .noted
+            .get(step)
+            .map(|noted| noted.planned.guards.clone());
         let guards: Vec<_> = (0..plan.node(id).guards.len())
             .filter_map(|index| {
                 let guard = &plan.node(id).guards[index];
@@ -124,13 +127,15 @@ impl Driver {
         if node.effect == Effect::Read || node.aside {
             return None;
         }
-        std::iter::successors(self.state.parent_of(step), |step| self.state.parent_of(step))
-            .find(|step| {
-                self.state
-                    .node_of(step)
-                    .is_some_and(|node| self.plan.node(node).rollback.is_some())
-            })
-            .map(|step| step.to_string())
+        std::iter::successors(self.state.parent_of(step), |step| {
+            self.state.parent_of(step)
+        })
+        .find(|step| {
+            self.state
+                .node_of(step)
+                .is_some_and(|node| self.plan.node(node).rollback.is_some())
+        })
+        .map(|step| step.to_string())
     }
 
     pub(super) fn noted(&mut self, step: &StepKey) -> &mut Noted {

@@ -70,9 +70,7 @@ impl Driver {
                 self.probed = Some(result.clone());
                 Answer::Probed(Ok(result))
             }
-            Sought::Same(_) => {
-                Answer::Probed(Err(Failure::internal("ask a kind that only acts")))
-            }
+            Sought::Same(_) => Answer::Probed(Err(Failure::internal("ask a kind that only acts"))),
             Sought::Now(now, after) => {
                 self.probed = match now {
                     Ok(Looked::Done(result)) => Some(result),
@@ -191,7 +189,10 @@ impl Driver {
 
     /// Returns `resources` with the real paths of files: a change through a link is a change of what it leads to.
     async fn real(&self, resources: Vec<String>) -> Vec<String> {
-        if resources.iter().all(|resource| !resource.starts_with("file:")) {
+        if resources
+            .iter()
+            .all(|resource| !resource.starts_with("file:"))
+        {
             return resources;
         }
         let cwd = self.children.cwd.clone();

@@ -123,7 +123,11 @@ impl Bench {
             .expect("a runtime");
         let preview = runtime.block_on(preview(Arc::new(plan), begun, around));
         runtime.shutdown_background();
-        assert_eq!(before, snapshot(&self.sandbox.path("")), "something changed");
+        assert_eq!(
+            before,
+            snapshot(&self.sandbox.path("")),
+            "something changed"
+        );
         preview
     }
 }
@@ -284,7 +288,10 @@ steps:
     let conf = step(&preview, "conf");
     assert_eq!(conf.fidelity, Fidelity::Simulated);
     let diff = conf.diff.as_deref().expect("a diff");
-    assert!(diff.contains("-level = 1") && diff.contains("+level = 2"), "{diff}");
+    assert!(
+        diff.contains("-level = 1") && diff.contains("+level = 2"),
+        "{diff}"
+    );
     assert!(matches!(conf.undo, Undo::ByItself { .. }));
     assert_eq!(preview.head.counts.already, 1);
     assert_eq!(preview.head.undo.by_itself, 1);
@@ -438,12 +445,19 @@ steps:
     assert_eq!(preview.head.guards[0].holds, Some(true));
     let fine = step(&preview, "fine");
     assert_eq!(fine.guards[0].holds, Some(true));
-    assert!(fine.guards[0].why.contains("level = 3"), "{:?}", fine.guards);
+    assert!(
+        fine.guards[0].why.contains("level = 3"),
+        "{:?}",
+        fine.guards
+    );
     assert_eq!(fine.guards[1].holds, Some(true));
     let bad = step(&preview, "bad");
     assert_eq!(bad.decision, Decision::Refused);
     assert!(bad.guards[0].why.contains("only 3"), "{:?}", bad.guards);
-    assert_eq!(preview.head.stop.as_ref().map(|stop| &*stop.step), Some("bad"));
+    assert_eq!(
+        preview.head.stop.as_ref().map(|stop| &*stop.step),
+        Some("bad")
+    );
 }
 
 #[test]
@@ -594,7 +608,10 @@ steps:
     let one = step(&preview, "each[?]/one");
     assert_eq!(one.fidelity, Fidelity::Unknown);
     assert_eq!(one.after.as_deref(), Some("step `listed`"));
-    assert_eq!(step(&preview, "known[b]/two").title.as_deref(), Some("Stat b"));
+    assert_eq!(
+        step(&preview, "known[b]/two").title.as_deref(),
+        Some("Stat b")
+    );
 }
 
 #[test]
@@ -621,7 +638,10 @@ steps:
     let maybe = step(&preview, "maybe");
     assert_eq!(maybe.decision, Decision::MayRun);
     assert!(
-        maybe.problem.as_deref().is_some_and(|why| why.contains("refused")),
+        maybe
+            .problem
+            .as_deref()
+            .is_some_and(|why| why.contains("refused")),
         "{maybe:#?}"
     );
     assert_eq!(step(&preview, "uses").decision, Decision::MayRun);
@@ -680,8 +700,14 @@ steps:
         .iter()
         .map(|required| (&*required.program, required.there))
         .collect();
-    assert_eq!(there, [("sh", Some(true)), ("runwright-none-such", Some(false))]);
-    assert_eq!(preview.head.stop.as_ref().map(|stop| stop.then), Some(Then::Refused));
+    assert_eq!(
+        there,
+        [("sh", Some(true)), ("runwright-none-such", Some(false))]
+    );
+    assert_eq!(
+        preview.head.stop.as_ref().map(|stop| stop.then),
+        Some(Then::Refused)
+    );
     assert_eq!(decisions(&preview), [("one", Decision::Runs)]);
 }
 
@@ -730,7 +756,12 @@ steps:
     let appears = step(&preview, "appears");
     assert_eq!(appears.fidelity, Fidelity::Unknown);
     assert_eq!(found(appears, "exists"), Some("false"));
-    assert!(appears.until.as_deref().is_some_and(|words| words.contains("5m")));
+    assert!(
+        appears
+            .until
+            .as_deref()
+            .is_some_and(|words| words.contains("5m"))
+    );
     assert_eq!(step(&preview, "then").decision, Decision::MayRun);
 }
 
@@ -738,9 +769,10 @@ steps:
 fn no_secret_shows_in_a_preview() {
     let mut bench = Bench::new();
     bench.vault.keep("input token", "hunter2hunter2".to_owned());
-    bench
-        .inputs
-        .insert("token".to_owned(), Value::Secret(Secret::handle("input token")));
+    bench.inputs.insert(
+        "token".to_owned(),
+        Value::Secret(Secret::handle("input token")),
+    );
     bench.write("conf", "token = hunter2hunter2\nlevel = 1\n");
     let preview = bench.preview(
         r#"
@@ -761,7 +793,10 @@ steps:
     let text = serde_json::to_string(&preview).expect("plain data");
     assert!(!text.contains("hunter2"), "{text}");
     let diff = step(&preview, "write").diff.as_deref().expect("a diff");
-    assert!(diff.contains("+level = 2") && !diff.contains("+token"), "{diff}");
+    assert!(
+        diff.contains("+level = 2") && !diff.contains("+token"),
+        "{diff}"
+    );
 }
 
 #[test]
@@ -830,10 +865,13 @@ fn the_preview_of_every_kind_changes_nothing() {
         ("command", "{ argv: [touch, $W/marker] }"),
         ("shell", "{ script: 'echo x > $W/marker' }"),
         ("file.stat", "{ path: $W/conf }"),
-        ("file.find", "{ paths: ['$W/*'] }"),
+        ("file.find", "{ paths: '$W/*' }"),
         ("file.read", "{ path: $W/conf }"),
         ("file.write", "{ path: $W/conf, content: new }"),
-        ("file.set", "{ path: $W/conf, key: level, value: '2' }"),
+        (
+            "file.set",
+            "{ path: $W/conf, format: conf, key: level, value: '2' }",
+        ),
         ("file.copy", "{ from: $W/conf, to: $W/copy }"),
         ("file.move", "{ from: $W/conf, to: $W/moved }"),
         ("file.delete", "{ path: $W/log.old }"),
@@ -841,7 +879,10 @@ fn the_preview_of_every_kind_changes_nothing() {
         ("sqlite.check", "{ database: $W/kv.db, depth: full }"),
         ("sqlite.checkpoint", "{ database: $W/kv.db }"),
         ("sqlite.backup", "{ database: $W/kv.db, to: $W/backup.db }"),
-        ("sqlite.replace", "{ database: $W/kv.db, with: $W/salvaged.db }"),
+        (
+            "sqlite.replace",
+            "{ database: $W/kv.db, with: $W/salvaged.db }",
+        ),
         ("sqlite.reindex", "{ database: $W/kv.db }"),
         ("sqlite.lockers", "{ database: $W/kv.db }"),
         ("service.status", "{ name: runwright-none-such }"),
@@ -850,7 +891,10 @@ fn the_preview_of_every_kind_changes_nothing() {
         ("system.memory", "{}"),
         ("system.load", "{}"),
         ("system.processes", "{}"),
-        ("http.request", "{ url: 'http://127.0.0.1:9/', method: POST, json: null }"),
+        (
+            "http.request",
+            "{ url: 'http://127.0.0.1:9/', method: POST, json: null }",
+        ),
         ("net.connect", "{ host: 127.0.0.1, port: 9 }"),
     ]);
     for kind in runwright_steps::kinds() {
