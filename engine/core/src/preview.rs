@@ -276,6 +276,9 @@ pub struct Planned {
     /// The resolved action in full.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<Detail>,
+    /// What is written or sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contents: Vec<Detail>,
     /// The change in a line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,

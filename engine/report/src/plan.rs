@@ -11,8 +11,6 @@ mod tests;
 
 pub use runwright_core::diagnostic::Colour;
 use runwright_core::preview::Preview;
-use schemars::Schema;
-
 use self::page::{Page, Tone};
 
 /// The narrowest text that is written, whatever the terminal says.
@@ -51,6 +49,6 @@ pub fn json(preview: &Preview) -> String {
 }
 
 /// Returns the schema of [`json`].
-pub fn schema() -> Schema {
-    schemars::schema_for!(Preview)
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Preview).into()
 }

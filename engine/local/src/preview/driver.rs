@@ -320,21 +320,18 @@ impl Driver {
     }
 
     pub(super) fn describe(&mut self, step: &StepKey, action: &Description) {
-        let action = Description {
-            summary: self.around.vault.mask(&action.summary),
-            details: action
-                .details
-                .iter()
-                .map(|(name, text)| (name.clone(), self.around.vault.mask(text)))
-                .collect(),
+        let vault = self.around.vault.clone();
+        let masked = |texts: &[(String, String)]| {
+            let detail = |(name, text): &(String, String)| Detail {
+                name: name.clone(),
+                text: vault.mask(text),
+            };
+            texts.iter().map(detail).collect()
         };
         let planned = &mut self.noted(step).planned;
-        planned.action = Some(action.summary);
-        planned.details = action
-            .details
-            .into_iter()
-            .map(|(name, text)| Detail { name, text })
-            .collect();
+        planned.action = Some(vault.mask(&action.summary));
+        planned.details = masked(&action.details);
+        planned.contents = masked(&action.contents);
     }
 
     /// Takes in that a step is known only after something, and why.

@@ -177,6 +177,7 @@ pub(super) fn blank(plan: &Plan, id: NodeId, step: &str) -> Planned {
         after: None,
         action: None,
         details: Vec::new(),
+        contents: Vec::new(),
         change: None,
         diff: None,
         found: Vec::new(),

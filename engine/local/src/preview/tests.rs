@@ -484,14 +484,14 @@ steps:
 
 #[test]
 fn what_hangs_breaks_off_or_is_not_reached_is_unknown_with_the_reason_and_the_rest_is_shown() {
-    let mut bench = Bench::new();
-    bench.limit = Span { milliseconds: 50 };
+    let bench = Bench::new();
     let preview = bench.preview(
         r#"
 steps:
   - id: hang
     title: Hangs
     test.hang: {}
+    timeout: 50ms
     expect: [{ that: result.value > 3 }]
   - id: broken
     title: Breaks off

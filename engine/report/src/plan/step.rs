@@ -120,8 +120,12 @@ fn action(page: &mut Page, indent: usize, planned: &Planned) {
         let label = if is_open { "now" } else { "change" };
         page.labelled(indent, label, Tone::Change, change);
     }
-    if let Some(diff) = &planned.diff {
-        page.block(indent + 2, diff, LINES, diff_tone);
+    match &planned.diff {
+        Some(diff) => page.block(indent + 2, diff, LINES, diff_tone),
+        None => planned
+            .contents
+            .iter()
+            .for_each(|content| piece(page, indent, content)),
     }
     if !planned.found.is_empty() {
         let found: Vec<String> = planned
