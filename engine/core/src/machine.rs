@@ -25,6 +25,7 @@ mod names;
 mod resume;
 mod rollback;
 mod settle;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod until;
@@ -34,7 +35,10 @@ use std::{
     sync::Arc,
 };
 
-pub use self::command::{Answer, Command, CommandId, Job, JobPhase, NotDue, Task};
+pub use self::{
+    command::{Answer, Command, CommandId, Job, JobPhase, NotDue, Task},
+    shown::{Awaited, Patience, unknown_result},
+};
 use self::{
     failure::Halt,
     frame::{Env, EnvId, Frame, FrameId, Phase, Role, Then},

@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 
 pub use self::{clock::Clock, secrets::Vault};
 use self::{host::StepHost, project::Projector, work::Done};
+pub(crate) use self::{requires::missing, work::treat};
 use crate::journal::{Journal, JournalError, NewEvent, RunWriter, Sync};
 
 /// The kinds by name.

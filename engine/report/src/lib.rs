@@ -7,6 +7,7 @@
 
 mod json;
 mod plain;
+pub mod plan;
 mod tty;
 
 mod book;

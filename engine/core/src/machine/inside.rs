@@ -125,6 +125,24 @@ impl State {
         }
     }
 
+    /// Returns the steps of every branch that a preview can't rule out.
+    fn possible(&self, plan: &Plan, frame: FrameId, branches: &[Branch]) -> Vec<NodeId> {
+        let mut nodes = Vec::new();
+        for branch in branches {
+            let holds = match &branch.when {
+                None => Ok(Some(true)),
+                Some(when) => self.holds(plan, frame, when, None),
+            };
+            if !matches!(holds, Ok(Some(false))) {
+                nodes.extend(&branch.nodes);
+            }
+            if matches!(holds, Ok(Some(true))) {
+                break;
+            }
+        }
+        nodes
+    }
+
     fn inside_of(
         &self,
         plan: &Plan,
@@ -160,10 +178,7 @@ impl State {
                 let nodes: Vec<NodeId> = match branch {
                     None => Vec::new(),
                     Some(index) if index < branches.len() => branches[index].nodes.clone(),
-                    Some(_) => branches
-                        .iter()
-                        .flat_map(|branch| branch.nodes.clone())
-                        .collect(),
+                    Some(_) => self.possible(plan, frame, branches),
                 };
                 Inside::nodes(nodes.into(), 1)
             }
