@@ -15,6 +15,7 @@ use runwright_core::{
     value::Fields,
 };
 use runwright_local::run::{Clock, Interrupt, Kinds, Run, RunError, SharedReporter, Surroundings, Vault};
+use runwright_report::{Json, Plain, Tty};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -58,13 +59,12 @@ pub(crate) fn by_name(kinds: &[Kind]) -> Kinds {
 }
 
 /// Returns the reporter that the settings ask for.
-pub(crate) fn reporter(settings: &Settings) -> SharedReporter {
+pub(crate) fn reporter(settings: &Settings, run: &str) -> SharedReporter {
+    let colour = settings.colour();
     let reporter: Box<dyn Reporter> = match settings.output() {
-        OutputForm::Json => Box::new(runwright_report::Json::new(Box::new(stdout()))),
-        OutputForm::Tty => Box::new(runwright_report::Tty::new(settings.colour())),
-        OutputForm::Plain | OutputForm::Auto => {
-            Box::new(runwright_report::Plain::new(Box::new(stderr()), settings.colour()))
-        }
+        OutputForm::Json => Box::new(Json::new(Box::new(stdout())).of_run(run)),
+        OutputForm::Tty => Box::new(Tty::new(colour).of_run(run)),
+        OutputForm::Plain | OutputForm::Auto => Box::new(Plain::new(Box::new(stderr()), colour).of_run(run)),
     };
     Arc::new(Mutex::new(reporter))
 }
@@ -75,8 +75,9 @@ pub(crate) fn surroundings(
     kinds: &[Kind],
     answers: &AnswerArgs,
     vault: Arc<Vault>,
+    run: &str,
 ) -> Result<Surroundings, CliError> {
-    let reporter = reporter(settings);
+    let reporter = reporter(settings, run);
     let asker = Terminal {
         yes: answers.yes,
         phrases: answers.phrases()?,
@@ -88,10 +89,7 @@ pub(crate) fn surroundings(
 
 /// Makes a run and drives it to its end, or to where it stops; returns its exit code.
 pub(crate) fn drive(make: impl FnOnce() -> Result<Run, RunError>) -> Result<u8, CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::new("start the runtime").because(&error))?;
+    let runtime = runtime()?;
     let driven = runtime.block_on(async {
         let interrupts = listen()?;
         let run = make()?;
@@ -100,6 +98,14 @@ pub(crate) fn drive(make: impl FnOnce() -> Result<Run, RunError>) -> Result<u8, 
     // A question that nobody answered may still hold a thread.
     runtime.shutdown_background();
     Ok(driven?.exit_code)
+}
+
+/// Returns the runtime of runs and previews: one thread for the loop, more only for what blocks.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new("start the runtime").because(&error))
 }
 
 /// Returns the signals that stop a run in order.

@@ -70,7 +70,7 @@ pub(crate) fn go_on(
     }
     // Refuses events that this engine can't read before anything acts.
     replay(journal, &plan, &record.run)?;
-    let around = session::surroundings(settings, &library.kinds, answers, vault)?;
+    let around = session::surroundings(settings, &library.kinds, answers, vault, &record.run)?;
     session::drive(|| Run::resume(journal, plan, &record.run, &user, goal, around))
 }
 

@@ -76,6 +76,6 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
     begun.undoes = Some(record.run.clone());
     begun.children = first.children.clone();
     begun.path = first.path.clone();
-    let around = session::surroundings(settings, &library.kinds, &args.answers, vault)?;
+    let around = session::surroundings(settings, &library.kinds, &args.answers, vault, &begun.run)?;
     session::drive(|| Run::begin_undoing(&journal, plan, state, begun, around))
 }

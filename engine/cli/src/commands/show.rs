@@ -40,7 +40,7 @@ pub(crate) fn show(settings: &Settings, args: &Show) -> Done {
         let earlier = events(&journal, undone)?;
         state = State::replay(&plan, &earlier).take_over();
     }
-    let reporter = reporter(&settings.replaying());
+    let reporter = reporter(&settings.replaying(), &record.run);
     let mut reporter = reporter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let happened = events(&journal, &record.run)?;
     for (event, seq) in happened.iter().zip(1..) {
