@@ -1,2 +1,3 @@
-//! placeholder
-fn main() {}
+//! The real program against real components: a file a command or theme.
+
+mod shipped;
