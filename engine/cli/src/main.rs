@@ -1,2 +1,77 @@
-//! placeholder
-fn main() {}
+//! `runwright`: runs named playbooks, with a preview before and a journal behind.
+//!
+//! The only crate that puts the others together, and the only one that reads arguments, environment, home and terminal.
+
+mod asker;
+mod builtin;
+mod commands;
+mod error;
+mod exit;
+mod inputs;
+mod library;
+mod planning;
+mod session;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{commands::*, error::CliError, settings::Settings};
+
+/// Run the procedures of operations as playbooks: preview, confirm, do, undo, and a journal of every step
+///
+/// Start with `runwright list`, read a playbook with `runwright describe NAME`, see what it would do here and now with
+/// `runwright plan NAME`, and do it with `runwright run NAME`. Everything that happened is in `runwright history`.
+#[derive(Parser)]
+#[command(name = "runwright", version, max_term_width = 100, after_help = exit::HELP)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Run),
+    Plan(plan::Plan),
+    Resume(resume::Resume),
+    Rollback(rollback::Rollback),
+    List(list::List),
+    Describe(describe::Describe),
+    Check(check::Check),
+    History(history::History),
+    Show(show::Show),
+    Logs(logs::Logs),
+    Schema(schema::Schema),
+}
+
+fn main() -> ExitCode {
+    let Cli { settings, command } = Cli::parse();
+    settings.start_tracing();
+    let done = match command {
+        Command::Run(args) => run::run(&settings, args),
+        Command::Plan(args) => plan::plan(&settings, &args),
+        Command::Resume(args) => resume::resume(&settings, &args),
+        Command::Rollback(args) => rollback::rollback(&settings, &args),
+        Command::List(args) => list::list(&settings, &args),
+        Command::Describe(args) => describe::describe(&settings, &args),
+        Command::Check(args) => check::check(&settings, &args),
+        Command::History(args) => history::history(&settings, &args),
+        Command::Show(args) => show::show(&settings, &args),
+        Command::Logs(args) => logs::logs(&settings, &args),
+        Command::Schema(args) => schema::schema(&settings, &args),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            error.print(settings.colour());
+            ExitCode::from(error.code)
+        }
+    }
+}
+
+/// What every command returns: its exit code, or why it could not do its work.
+type Done = Result<u8, CliError>;

@@ -299,6 +299,7 @@ impl State {
         let env = self.enter_scope(plan, ScopeId(0), &begun.inputs, String::new());
         let frame = self.new_frame(Role::Playbook(ScopeId(0)), None, env, "".into());
         self.frames[frame].phase = Phase::Require;
+        self.frames[frame].inside = Inside::nodes(plan.root().steps.as_slice().into(), 1);
         self.advance(plan, frame);
     }
 

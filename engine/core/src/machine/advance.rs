@@ -681,6 +681,7 @@ impl State {
         self.frames[frame].inside.live = 1;
         let block = self.new_frame(Role::Playbook(scope), Some(frame), env, key);
         self.frames[block].phase = Phase::Guards(0);
+        self.frames[block].inside = Inside::nodes(plan.scope(scope).steps.as_slice().into(), 1);
         self.advance(plan, block);
     }
 

@@ -1,0 +1,13 @@
+//! One file a command.
+
+pub(crate) mod check;
+pub(crate) mod describe;
+pub(crate) mod history;
+pub(crate) mod list;
+pub(crate) mod logs;
+pub(crate) mod plan;
+pub(crate) mod resume;
+pub(crate) mod rollback;
+pub(crate) mod run;
+pub(crate) mod schema;
+pub(crate) mod show;

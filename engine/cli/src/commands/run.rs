@@ -1,0 +1,89 @@
+//! `runwright run`: does what a playbook says.
+
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use runwright_core::{event::FailOn, kind::Effect};
+use runwright_local::run::Vault;
+
+use crate::{
+    Done, asker,
+    commands::plan,
+    error::CliError,
+    inputs::InputArgs,
+    library::Library,
+    planning,
+    session::{self, AnswerArgs},
+    settings::{self, Settings},
+};
+
+/// Run a playbook
+///
+/// NAME is a playbook's name (`daily-health`, `daily-health@1`, `daily-health@1.2.0`) or the path of a file. On a
+/// terminal the run shows first what it is about to change, and asks.
+#[derive(Args)]
+pub(crate) struct Run {
+    /// The playbook
+    name: String,
+
+    #[command(flatten)]
+    inputs: InputArgs,
+
+    #[command(flatten)]
+    answers: AnswerArgs,
+
+    /// Show what would be done, and change nothing: the same as `runwright plan`
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Which findings make the exit code 10 or 11
+    #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
+    fail_on: FailOnArg,
+}
+
+/// Which findings count for the exit code.
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum FailOnArg {
+    /// None
+    Never,
+    /// Critical ones
+    Critical,
+    /// Warnings and critical ones
+    #[default]
+    Warning,
+}
+
+impl From<FailOnArg> for FailOn {
+    fn from(arg: FailOnArg) -> FailOn {
+        match arg {
+            FailOnArg::Never => FailOn::Never,
+            FailOnArg::Critical => FailOn::Critical,
+            FailOnArg::Warning => FailOn::Warning,
+        }
+    }
+}
+
+/// Runs a playbook.
+pub(crate) fn run(settings: &Settings, args: Run) -> Done {
+    if args.dry_run {
+        return plan::plan(settings, &plan::Plan::of(args.name, args.inputs));
+    }
+    let colour = settings.colour();
+    let library = Library::new(settings);
+    let plan = planning::plan(&library, &args.name, colour)?;
+    library.tell_warnings();
+    let vault = Arc::new(Vault::default());
+    let gathered = args.inputs.gather(&library, &plan, &vault, colour)?;
+    session::refuse_unanswerable(&plan, &args.answers)?;
+    let begun = session::begun(&plan, gathered.values, gathered.sources, &args.answers, args.fail_on.into());
+    if plan.effect() > Effect::Read && !args.answers.yes && settings::can_ask() {
+        plan::show_short(&library, &plan, &begun, &vault, colour)?;
+        match asker::confirm("Start?") {
+            Some(true) => {}
+            _ => return Err(CliError::refused("nothing was started, because nobody said yes")),
+        }
+    }
+    let journal = settings.journal()?;
+    let around = session::surroundings(settings, &library.kinds, &args.answers, vault)?;
+    session::drive(|| runwright_local::run::Run::begin(&journal, plan, begun, around))
+}

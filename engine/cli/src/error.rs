@@ -1,0 +1,119 @@
+//! What a command says when it can't do its work: one shape, printed in one place.
+
+use std::error::Error;
+
+use runwright_core::diagnostic::Colour;
+
+use crate::exit;
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    /// The exit code.
+    pub(crate) code: u8,
+    message: String,
+    causes: Vec<String>,
+    hints: Vec<String>,
+    /// Text that is printed as it is, before everything else: the problems of a playbook.
+    detail: String,
+}
+
+impl CliError {
+    /// Returns an error with the exit code of a command that failed.
+    pub(crate) fn new(message: impl Into<String>) -> CliError {
+        CliError {
+            code: exit::FAILED,
+            message: message.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+            detail: String::new(),
+        }
+    }
+
+    /// Returns an error for wrong usage or an invalid playbook.
+    pub(crate) fn usage(message: impl Into<String>) -> CliError {
+        CliError { code: exit::USAGE, ..CliError::new(message) }
+    }
+
+    /// Returns an error for what is refused before anything is done.
+    pub(crate) fn refused(message: impl Into<String>) -> CliError {
+        CliError { code: exit::REFUSED, ..CliError::new(message) }
+    }
+
+    /// Adds an error and its sources as causes.
+    pub(crate) fn because(mut self, error: &dyn Error) -> CliError {
+        let mut next = Some(error);
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            if self.causes.last() != Some(&text) && self.message != text {
+                self.causes.push(text);
+            }
+            next = cause.source();
+        }
+        self
+    }
+
+    /// Adds what the reader can do about it.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> CliError {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds text that is printed as it is.
+    pub(crate) fn detail(mut self, detail: impl Into<String>) -> CliError {
+        self.detail = detail.into();
+        self
+    }
+
+    /// Prints it on standard error; a closed one is no reason to fail.
+    pub(crate) fn print(&self, colour: Colour) {
+        use std::io::Write;
+        let (red, plain) = match colour {
+            Colour::Ansi => ("\x1b[1;31m", "\x1b[0m"),
+            Colour::Plain => ("", ""),
+        };
+        let mut text = self.detail.clone();
+        text.push_str(&format!("{red}error{plain}: {}\n", self.message));
+        for cause in &self.causes {
+            text.push_str(&format!("  because: {cause}\n"));
+        }
+        for hint in &self.hints {
+            text.push_str(&format!("hint: {hint}\n"));
+        }
+        drop(std::io::stderr().write_all(text.as_bytes()));
+    }
+}
+
+/// Turns an error of the journal or the run's folder, with what to do about it.
+macro_rules! from_storage {
+    ($($error:ty),*) => {
+        $(
+            impl From<$error> for CliError {
+                fn from(error: $error) -> CliError {
+                    let hint = error.hint();
+                    let failed = CliError::new(error.to_string());
+                    let failed = match error.source() {
+                        Some(source) => failed.because(source),
+                        None => failed,
+                    };
+                    if hint.is_empty() { failed } else { failed.hint(hint) }
+                }
+            }
+        )*
+    };
+}
+
+from_storage!(
+    runwright_local::journal::JournalError,
+    runwright_local::home::HomeError,
+    runwright_local::folder::FolderError
+);
+
+impl From<runwright_local::run::RunError> for CliError {
+    fn from(error: runwright_local::run::RunError) -> CliError {
+        match error {
+            runwright_local::run::RunError::Journal(error) => error.into(),
+            other => CliError::new(other.to_string()),
+        }
+    }
+}
