@@ -7,7 +7,8 @@ use runwright_core::{
     diagnostic::{Colour, Source, render},
     language,
 };
-use runwright_tests::root;
+
+use crate::harness::root;
 
 /// Returns every playbook under `playbooks/`, by path; profiles are none.
 pub(crate) fn playbooks() -> Vec<Utf8PathBuf> {
