@@ -69,6 +69,9 @@ pub struct Description {
     /// What there is to know in full, by name: `argv`, `script`, `env`, `request`, `sql`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<(String, String)>,
+    /// What is written or sent, by name: `content`, `stdin`, `body`. Shown in a preview, never stored.
+    #[serde(skip)]
+    pub contents: Vec<(String, String)>,
 }
 
 impl Description {
@@ -77,7 +80,15 @@ impl Description {
         Description {
             summary: summary.into(),
             details: Vec::new(),
+            contents: Vec::new(),
         }
+    }
+
+    /// Adds the content `name`: shown in a preview, never stored.
+    #[must_use]
+    pub fn with_content(mut self, name: &str, text: impl Into<String>) -> Description {
+        self.contents.push((name.to_owned(), text.into()));
+        self
     }
 
     /// Adds the detail `name`.

@@ -131,8 +131,8 @@ impl Step for FileSet {
             None => format!("remove {key} from {path}"),
         });
         match (&self.line, self.wanted()) {
-            (Some(line), _) => description.with("line", line),
-            (None, Some(value)) => description.with("value", value),
+            (Some(line), _) => description.with_content("line", line),
+            (None, Some(value)) => description.with_content("value", value),
             (None, None) => description,
         }
     }

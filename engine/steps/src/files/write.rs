@@ -138,11 +138,11 @@ impl Step for FileWrite {
         let mut description = Description::new(format!("write {}", self.path));
         for (name, text) in [("content", &self.content), ("template", &self.template)] {
             if let Some(text) = text {
-                description = description.with(name, text);
+                description = description.with_content(name, text);
             }
         }
         for (name, value) in &self.values {
-            description = description.with(&format!("values.{name}"), value.display());
+            description = description.with_content(&format!("values.{name}"), value.display());
         }
         if let Some(mode) = self.mode {
             description = description.with("mode", mode.to_string());

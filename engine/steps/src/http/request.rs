@@ -176,7 +176,7 @@ impl Step for Request {
         let mut description =
             Description::new(call.to_string()).with("headers", call.shown_headers());
         if !call.body.is_empty() {
-            description = description.with("body", String::from_utf8_lossy(&call.body));
+            description = description.with_content("body", String::from_utf8_lossy(&call.body));
         }
         for (host, address) in &self.resolve {
             description = description.with("resolve", format!("{host} is at {address}"));

@@ -100,7 +100,7 @@ impl Program {
         }
         match &self.stdio {
             Stdio::Piped(text) if text.is_empty() => {}
-            Stdio::Piped(text) => description = description.with("stdin", text),
+            Stdio::Piped(text) => description = description.with_content("stdin", text),
             Stdio::Terminal => description = description.with("interactive", "true"),
         }
         if let Some(cwd) = &self.cwd {
