@@ -90,12 +90,18 @@ impl Sandbox {
 
     /// Returns any other program, ready to start in the same way.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.attached(program);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Returns a program that takes over the terminal that it is started on.
+    pub(crate) fn attached(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command
             .env_clear()
             .envs(&self.env)
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null());
+            .current_dir(self.folder.path());
         command
     }
 
@@ -106,11 +112,16 @@ impl Sandbox {
 
     /// Opens the journal as another program would, and checks that every chain holds.
     pub(crate) fn verified_journal(&self) -> Journal {
-        let home = Home::find(&self.path("state")).expect("a home").expect("it is there");
-        let journal = Journal::find(&home).expect("a journal").expect("it is there");
+        self.journal().expect("a journal is there")
+    }
+
+    /// Does the same where a program that was killed may not have come so far as to make one.
+    pub(crate) fn journal(&self) -> Option<Journal> {
+        let home = Home::find(&self.path("state")).expect("a home")?;
+        let journal = Journal::find(&home).expect("a journal")?;
         let verification = journal.verify(None).expect("a verification");
         assert!(verification.holds(), "{verification:?}");
-        journal
+        Some(journal)
     }
 
     /// Returns every file below `name` with its content and mode.

@@ -16,16 +16,19 @@ use super::{Sandbox, need, until};
 /// The control group hierarchies that systemd makes groups in.
 const HIERARCHIES: [&str; 4] = ["systemd", "pids", "memory", "unified"];
 
-/// A `systemd --user` in a process and a mount namespace of its own; `systemctl` of the sandbox speaks to it.
+/// Where root's systemd has its socket.
+const RUNTIME: &str = "/run/user/0";
+
+/// A `systemd --user` in a process and a mount namespace of its own.
 pub(crate) struct SystemdUser {
-    tool: Utf8PathBuf,
+    enter: Vec<String>,
     units: Utf8PathBuf,
     namespace: Child,
     group: String,
 }
 
 impl SystemdUser {
-    pub(crate) fn start(sandbox: &mut Sandbox) -> SystemdUser {
+    pub(crate) fn start(sandbox: &Sandbox) -> SystemdUser {
         assert!(
             rustix::process::geteuid().is_root(),
             "a systemd of our own needs root: run the tests with sudo"
@@ -41,11 +44,11 @@ impl SystemdUser {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let group = format!("runwright-e2e-{}-{count}", std::process::id());
         let namespace = namespace(sandbox, &group);
-        let enter = format!("exec nsenter --target {} --mount --pid", first_child(&namespace));
-        let tool = format!("{enter} env XDG_RUNTIME_DIR=/run/user-of-test /usr/bin/systemctl \"$@\"");
-        sandbox.put_tool("systemctl", &tool);
+        let folder = sandbox.path("");
+        let target = first_child(&namespace);
+        let enter = format!("--target {target} --mount --pid --wd={folder}");
         let systemd = SystemdUser {
-            tool: sandbox.path("bin/systemctl"),
+            enter: enter.split(' ').map(str::to_owned).collect(),
             units: sandbox.path("units"),
             namespace,
             group,
@@ -60,10 +63,18 @@ impl SystemdUser {
         fs::write(self.units.join(format!("{name}.service")), unit).expect("a unit");
     }
 
+    /// Returns a program of the sandbox that sees this systemd as its user's.
+    pub(crate) fn program(&self, sandbox: &Sandbox, program: &str, arguments: &[&str]) -> Command {
+        let mut command = sandbox.command("nsenter");
+        command.args(&self.enter).arg(program).args(arguments);
+        command
+    }
+
     /// Does what a person would do by hand.
     pub(crate) fn systemctl(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = Command::new(&self.tool).arg("--user").args(arguments).output();
-        let output = output.expect("the tool runs");
+        let mut command = Command::new("nsenter");
+        command.args(&self.enter).args(["systemctl", "--user"]).args(arguments);
+        let output = command.env("XDG_RUNTIME_DIR", RUNTIME).output().expect("nsenter starts");
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
         } else {
@@ -96,9 +107,9 @@ fn namespace(sandbox: &Sandbox, group: &str) -> Child {
          done\n\
          exec unshare --mount --pid --fork --kill-child=SIGKILL --mount-proc bash -euc '\n\
            mount -t tmpfs tmpfs /run\n\
-           mkdir -p /run/systemd/system /run/user-of-test\n\
-           chmod 700 /run/user-of-test\n\
-           export XDG_RUNTIME_DIR=/run/user-of-test SYSTEMD_UNIT_PATH={} SYSTEMD_LOG_TARGET=console\n\
+           mkdir -p /run/systemd/system {RUNTIME}\n\
+           chmod 700 {RUNTIME}\n\
+           export XDG_RUNTIME_DIR={RUNTIME} SYSTEMD_UNIT_PATH={} SYSTEMD_LOG_TARGET=console\n\
            /lib/systemd/systemd --user --unit=bench.target &\n\
            wait'",
         HIERARCHIES.join(" "),

@@ -21,7 +21,7 @@ const READY: &str = "ready on the database";
 /// What another process does with a database.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Work {
-    /// Writes rows of about 1 KiB, 100 a commit, without ever folding the WAL in, and notes each commit in an `.ack`
+    /// Writes rows of about 1 KiB, 1,000 a commit, without ever folding the WAL in, and notes each commit in an `.ack`
     /// file beside the database once it is done; then begins one more transaction that it never commits.
     Write,
     /// Holds a read transaction.
@@ -133,7 +133,7 @@ fn write_rows(connection: &Connection, database: &Utf8Path, rows: u32) {
     };
     let mut done = 0;
     while done < rows {
-        let count = (rows - done).min(100);
+        let count = (rows - done).min(1_000);
         connection.execute_batch(&insert(count)).expect("rows");
         connection.execute_batch("COMMIT").expect("a commit");
         done += count;
