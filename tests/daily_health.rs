@@ -141,7 +141,7 @@ fn zombies_and_runaways_are_named() {
     let named = |ended: &Ended, text: &str| findings(ended, "warning").iter().any(|title| title.contains(text));
     until("both are found", || {
         let ended = health(&sandbox, &sets);
-        named(&ended, "left by sleep") && named(&ended, &format!("(process {}, ", busy.0.id()))
+        named(&ended, " zombies, left by ") && named(&ended, "sleep") && named(&ended, &format!("(process {}, ", busy.0.id()))
     });
     drop(parent);
     let ended = health(&sandbox, &["runaway_age=1s", "runaway_cpu=10"]);

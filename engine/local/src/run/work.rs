@@ -19,6 +19,7 @@ use runwright_core::{
 };
 
 use super::{Interrupt, Opened, Run, RunError, Vault, Waiting, What, host::StepHost};
+use crate::folder::RunFolder;
 
 /// How long a step that was told to end may still take before it is let go.
 const GRACE: Duration = Duration::from_secs(15);
