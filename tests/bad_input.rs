@@ -28,13 +28,23 @@ steps:
 #[track_caller]
 fn refused(sandbox: &Sandbox, says: &str) -> Ended {
     let started = Instant::now();
-    sandbox.runwright(&["run", "./book.yml", "--yes"]).code(2).says(says);
+    sandbox
+        .runwright(&["run", "./book.yml", "--yes"])
+        .code(2)
+        .says(says);
     let ended = sandbox.runwright(&["check", "./book.yml"]);
     assert_ne!(ended.code, 0);
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        started.elapsed()
+    );
     assert!(!sandbox.path("touched").exists());
     let history = sandbox.runwright(&["history", "--output", "json"]).code(0);
-    assert!(matches!(history.stdout.trim(), "" | "[]"), "nothing was started: {history:?}");
+    assert!(
+        matches!(history.stdout.trim(), "" | "[]"),
+        "nothing was started: {history:?}"
+    );
     ended.says(says)
 }
 
@@ -82,10 +92,21 @@ steps:
 ";
     sandbox.write("book.yml", book);
     let ended = refused(&sandbox, "error");
-    let errors = ended.stderr.lines().chain(ended.stdout.lines()).filter(|line| line.starts_with("error: "));
+    let errors = ended
+        .stderr
+        .lines()
+        .chain(ended.stdout.lines())
+        .filter(|line| line.starts_with("error: "));
     let errors: Vec<&str> = errors.collect();
-    let places = ended.stderr.matches("book.yml:").count() + ended.stdout.matches("book.yml:").count();
-    assert!(errors.len() >= 12, "{} in\n{}\n{}", errors.len(), ended.stdout, ended.stderr);
+    let places =
+        ended.stderr.matches("book.yml:").count() + ended.stdout.matches("book.yml:").count();
+    assert!(
+        errors.len() >= 12,
+        "{} in\n{}\n{}",
+        errors.len(),
+        ended.stdout,
+        ended.stderr
+    );
     assert!(places >= 12, "{places} places");
     for (line, says) in [
         (2, "one"),
@@ -103,7 +124,10 @@ steps:
         (37, "approvers"),
     ] {
         let text = format!("{}{}", ended.stdout, ended.stderr);
-        assert!(text.contains(&format!("book.yml:{line}:")), "line {line} in\n{text}");
+        assert!(
+            text.contains(&format!("book.yml:{line}:")),
+            "line {line} in\n{text}"
+        );
         assert!(text.contains(says), "`{says}` in\n{text}");
     }
 }
@@ -128,7 +152,8 @@ fn a_file_of_50_mb_is_refused_without_being_read() {
 #[test]
 fn an_alias_bomb_is_refused() {
     let sandbox = Sandbox::new();
-    let mut text = GOOD.replace("good", "book") + "vars:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
+    let mut text =
+        GOOD.replace("good", "book") + "vars:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
     for level in 1..12 {
         let below = format!("*a{}", level - 1);
         text += &format!("  a{level}: &a{level} [{}]\n", vec![below; 10].join(", "));
@@ -159,7 +184,9 @@ fn a_circle_of_links_in_a_folder_of_playbooks_harms_nothing() {
     symlink("self.yml", sandbox.path("books/self.yml")).expect("a link");
     let list = sandbox.runwright(&["list", "--playbooks", "books"]).code(0);
     assert_eq!(list.stdout.matches("Touch a file").count(), 1, "{list:?}");
-    sandbox.runwright(&["run", "good", "--playbooks", "books"]).code(0);
+    sandbox
+        .runwright(&["run", "good", "--playbooks", "books"])
+        .code(0);
     assert!(sandbox.path("touched").exists());
 }
 
@@ -168,7 +195,9 @@ fn two_playbooks_of_one_name_and_version_are_refused() {
     let sandbox = Sandbox::new();
     sandbox.write("books/a/good.yml", GOOD);
     sandbox.write("books/b/good.yml", GOOD);
-    let ended = sandbox.runwright(&["run", "good", "--playbooks", "books"]).code(2);
+    let ended = sandbox
+        .runwright(&["run", "good", "--playbooks", "books"])
+        .code(2);
     ended.says("books/a/good.yml").says("books/b/good.yml");
     assert!(!sandbox.path("touched").exists());
 }
@@ -178,7 +207,10 @@ fn a_folder_of_playbooks_that_others_can_write_is_refused() {
     let sandbox = Sandbox::new();
     sandbox.write("books/good.yml", GOOD);
     fs::set_permissions(sandbox.path("books"), fs::Permissions::from_mode(0o777)).expect("a mode");
-    sandbox.runwright(&["run", "good", "--playbooks", "books"]).code(3).says("others can write");
+    sandbox
+        .runwright(&["run", "good", "--playbooks", "books"])
+        .code(3)
+        .says("others can write");
     assert!(!sandbox.path("touched").exists());
 }
 
@@ -198,11 +230,31 @@ fn a_folder_called_playbooks_counts_for_root_only_when_it_is_named() {
 #[test]
 fn unknown_playbooks_inputs_and_profiles_are_told_with_what_was_meant() {
     let sandbox = Sandbox::new();
-    sandbox.runwright(&["run", "daily-helth"]).code(2).says("did you mean `daily-health`");
-    sandbox.runwright(&["run", "wal-recover", "--yes"]).code(2).says("database");
-    let wrong = ["run", "daily-health", "--set", "disk_warnin=1", "--set", "disk_critical=many"];
-    sandbox.runwright(&wrong).code(2).says("disk_warning").says("disk_critical");
-    sandbox.runwright(&["run", "daily-health", "--profile", "nowhere"]).code(2).says("nowhere");
+    sandbox
+        .runwright(&["run", "daily-helth"])
+        .code(2)
+        .says("did you mean `daily-health`");
+    sandbox
+        .runwright(&["run", "wal-recover", "--yes"])
+        .code(2)
+        .says("database");
+    let wrong = [
+        "run",
+        "daily-health",
+        "--set",
+        "disk_warnin=1",
+        "--set",
+        "disk_critical=many",
+    ];
+    sandbox
+        .runwright(&wrong)
+        .code(2)
+        .says("disk_warning")
+        .says("disk_critical");
+    sandbox
+        .runwright(&["run", "daily-health", "--profile", "nowhere"])
+        .code(2)
+        .says("nowhere");
 }
 
 #[test]
@@ -220,23 +272,32 @@ fn a_database_that_may_not_be_read_is_refused() {
     let sandbox = Sandbox::new();
     let database = sandbox.path("kv.db");
     sqlite::create(&database, 10);
-    fs::set_permissions(&database, fs::Permissions::from_mode(0)).expect("a mode");
+    fs::set_permissions(&database, fs::Permissions::from_mode(0o000)).expect("a mode");
     let set = format!("database={database}");
     let mut program = sandbox.program(&["run", "wal-recover", "--yes", "--set", &set]);
     if rustix::process::geteuid().is_root() {
         // Root without its privileges: the owner of files, and no more.
         need("setpriv", "util-linux");
         program = sandbox.command("setpriv");
-        program.args(["--bounding-set=-all", "--inh-caps=-all", crate::harness::PROGRAM]);
+        program.args([
+            "--bounding-set=-all",
+            "--inh-caps=-all",
+            crate::harness::PROGRAM,
+        ]);
         program.args(["run", "wal-recover", "--yes", "--set", &set]);
     }
-    Ended::of(program.output().expect("it starts")).code(3).says("unreadable");
+    Ended::of(program.output().expect("it starts"))
+        .code(3)
+        .says("unreadable");
 }
 
 #[test]
 fn a_full_disk_fails_the_checkpoint_and_loses_nothing() {
     need("unshare", "util-linux");
-    assert!(rustix::process::geteuid().is_root(), "a small disk of our own needs root: run the tests with sudo");
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "a small disk of our own needs root: run the tests with sudo"
+    );
     let sandbox = Sandbox::new();
     let database = sandbox.path("kv.db");
     sqlite::create(&database, 10);
@@ -253,10 +314,20 @@ fn a_full_disk_fails_the_checkpoint_and_loses_nothing() {
          cp disk/kv.db disk/kv.db-wal .",
         program = crate::harness::PROGRAM,
     );
-    let output = sandbox.command("unshare").args(["--mount", "bash", "-c", &script]).output().expect("it starts");
+    let output = sandbox
+        .command("unshare")
+        .args(["--mount", "bash", "-c", &script])
+        .output()
+        .expect("it starts");
     let _ = Ended::of(output).code(0);
     let first = fs::read_to_string(sandbox.path("first")).expect("what it said");
-    assert_eq!(fs::read_to_string(sandbox.path("first.code")).expect("a code").trim(), "1", "{first}");
+    assert_eq!(
+        fs::read_to_string(sandbox.path("first.code"))
+            .expect("a code")
+            .trim(),
+        "1",
+        "{first}"
+    );
     assert!(first.contains("full"), "{first}");
     fs::remove_file(sandbox.path("kv.db-shm")).ok();
     assert_eq!(sqlite::rows(&database), sqlite::acknowledged(&database));
@@ -276,14 +347,26 @@ fn a_closed_pipe_does_not_end_a_run() {
     for form in ["json", "plain"] {
         let _ = fs::remove_file(sandbox.path("touched"));
         let program = crate::harness::PROGRAM;
-        let script = format!("{program} run ./long.yml --output {form} 2>&1 | head -1; echo code ${{PIPESTATUS[0]}}");
-        let output = sandbox.command("bash").args(["-c", &script]).output().expect("bash starts");
+        let script = format!(
+            "{program} run ./long.yml --output {form} 2>&1 | head -1; echo code ${{PIPESTATUS[0]}}"
+        );
+        let output = sandbox
+            .command("bash")
+            .args(["-c", &script])
+            .output()
+            .expect("bash starts");
         let ended = Ended::of(output).code(0).says("code 0");
         assert_eq!(ended.stdout.lines().count(), 2, "{ended:?}");
-        assert!(sandbox.path("touched").exists(), "the run went on to its end");
+        assert!(
+            sandbox.path("touched").exists(),
+            "the run went on to its end"
+        );
     }
     // A command that only tells ends quietly as well.
-    let script = format!("{} history | head -0; echo code ${{PIPESTATUS[0]}}", crate::harness::PROGRAM);
+    let script = format!(
+        "{} history | head -0; echo code ${{PIPESTATUS[0]}}",
+        crate::harness::PROGRAM
+    );
     let mut bash: Command = sandbox.command("bash");
     let ended = Ended::of(bash.args(["-c", &script]).output().expect("bash starts"));
     assert!(!ended.stderr.contains("panicked"), "{ended:?}");

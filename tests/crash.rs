@@ -1,6 +1,10 @@
 //! `kill -9` at any moment: the journal tells what had started and finished, `resume` ends the run, `rollback` undoes it.
 
-use std::{collections::BTreeMap, fs, thread, time::{Duration, Instant}};
+use std::{
+    collections::BTreeMap,
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use runwright_local::run::events;
 use serde_json::Value as Json;
@@ -15,8 +19,12 @@ fn playbook() -> String {
     for step in 0..STEPS {
         text += &format!("  - id: s{step}\n    title: Make file {step}\n");
         text += &match step % 3 {
-            0 => format!("    file.write: {{ path: \"{{{{ folder }}}}/s{step}\", content: \"{step}\\n\" }}\n"),
-            1 => format!("    file.copy: {{ from: \"{{{{ folder }}}}/source\", to: \"{{{{ folder }}}}/s{step}\" }}\n"),
+            0 => format!(
+                "    file.write: {{ path: \"{{{{ folder }}}}/s{step}\", content: \"{step}\\n\" }}\n"
+            ),
+            1 => format!(
+                "    file.copy: {{ from: \"{{{{ folder }}}}/source\", to: \"{{{{ folder }}}}/s{step}\" }}\n"
+            ),
             _ => format!(
                 "    unless:\n      file.stat: {{ path: \"{{{{ folder }}}}/s{step}\" }}\n      that: result.exists\n    \
                  command: {{ argv: [sh, -c, \"sleep 0.02; echo x >$1\", sh, \"{{{{ folder }}}}/s{step}\"] }}\n    \
@@ -38,8 +46,12 @@ fn sandbox() -> (Sandbox, String) {
 
 /// Returns how each step stands by the journal: `started`, `finished` and so on, the last word.
 fn journaled(sandbox: &Sandbox) -> BTreeMap<String, String> {
-    let record = sandbox.journal().and_then(|journal| Some((journal.run("last").ok()?, journal)));
-    let Some((record, journal)) = record else { return BTreeMap::new() };
+    let record = sandbox
+        .journal()
+        .and_then(|journal| Some((journal.run("last").ok()?, journal)));
+    let Some((record, journal)) = record else {
+        return BTreeMap::new();
+    };
     let events = events(&journal, &record.run).expect("events");
     events
         .iter()
@@ -52,7 +64,9 @@ fn journaled(sandbox: &Sandbox) -> BTreeMap<String, String> {
 fn kill_9_at_any_moment_leaves_a_journal_from_which_it_goes_on_or_back() {
     let (sandbox, folder) = sandbox();
     let started = Instant::now();
-    sandbox.runwright(&["run", "./crash.yml", "--yes", "--set", &folder]).code(0);
+    sandbox
+        .runwright(&["run", "./crash.yml", "--yes", "--set", &folder])
+        .code(0);
     let whole = started.elapsed();
 
     // Deterministic, and spread over the whole run.
@@ -61,25 +75,36 @@ fn kill_9_at_any_moment_leaves_a_journal_from_which_it_goes_on_or_back() {
         let (sandbox, folder) = self::sandbox();
         let before = sandbox.tree("data");
         let part = (round * 7 + 3) % 24;
-        let mut child = sandbox.program(&["run", "./crash.yml", "--yes", "--set", &folder]).spawn().expect("it starts");
+        let mut child = sandbox
+            .program(&["run", "./crash.yml", "--yes", "--set", &folder])
+            .spawn()
+            .expect("it starts");
         // The moment itself is the point, not something to wait for.
         thread::sleep(whole * part / 24);
         child.kill().expect("it can be killed");
         child.wait().expect("it has ended");
         let steps = journaled(&sandbox);
         for step in 0..STEPS {
-            let (id, there) = (format!("s{step}"), sandbox.path(&format!("data/s{step}")).exists());
+            let (id, there) = (
+                format!("s{step}"),
+                sandbox.path(&format!("data/s{step}")).exists(),
+            );
             match steps.get(&id).map(String::as_str) {
                 Some("finished") => assert!(there, "round {round}: {id} finished and left nothing"),
                 None | Some("looked" | "entered" | "skipped") => {
-                    assert!(!there, "round {round}: {id} did something before it was written down");
+                    assert!(
+                        !there,
+                        "round {round}: {id} did something before it was written down"
+                    );
                 }
                 _ => {}
             }
         }
         let history = sandbox.runwright(&["history", "--output", "json"]).code(0);
         let history: Json = serde_json::from_str(history.stdout.trim()).unwrap_or_default();
-        let Some(state) = history[0]["state"].as_str() else { continue };
+        let Some(state) = history[0]["state"].as_str() else {
+            continue;
+        };
         sandbox.runwright(&["show", "last"]).code(0);
         if state == "interrupted" {
             interrupted += 1;
@@ -91,16 +116,25 @@ fn kill_9_at_any_moment_leaves_a_journal_from_which_it_goes_on_or_back() {
         if state == "interrupted" && command == "resume" {
             settled(&sandbox, &["resume", "last", "--yes"]);
             for step in 0..STEPS {
-                assert!(sandbox.path(&format!("data/s{step}")).exists(), "round {round}: s{step}");
+                assert!(
+                    sandbox.path(&format!("data/s{step}")).exists(),
+                    "round {round}: s{step}"
+                );
             }
-            sandbox.runwright(&["resume", "last"]).code(3).says("has ended");
+            sandbox
+                .runwright(&["resume", "last"])
+                .code(3)
+                .says("has ended");
         } else {
             settled(&sandbox, &["rollback", "last", "--yes"]);
             assert_eq!(sandbox.tree("data"), before, "round {round}");
         }
         sandbox.verified_journal();
     }
-    assert!(interrupted >= 8, "most rounds hit a run at work: {interrupted}");
+    assert!(
+        interrupted >= 8,
+        "most rounds hit a run at work: {interrupted}"
+    );
 }
 
 /// Runs a command until it succeeds: it may be told to wait for a process of a step that still lives.
@@ -136,7 +170,10 @@ steps:
     rollback: []
 ",
     );
-    let mut child = sandbox.program(&["run", "./slow.yml", "--yes"]).spawn().expect("it starts");
+    let mut child = sandbox
+        .program(&["run", "./slow.yml", "--yes"])
+        .spawn()
+        .expect("it starts");
     until("the first step runs", || sandbox.path("running").exists());
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
@@ -146,7 +183,10 @@ steps:
     sandbox.write("go-on", "");
     assert!(!sandbox.path("done").exists());
     sandbox.runwright(&["resume", "last", "--yes"]).code(0);
-    assert_eq!(fs::read_to_string(sandbox.path("done")).expect("a file"), "first\nsecond\n");
+    assert_eq!(
+        fs::read_to_string(sandbox.path("done")).expect("a file"),
+        "first\nsecond\n"
+    );
     sandbox.verified_journal();
 }
 
@@ -165,7 +205,10 @@ steps:
     rollback: []
 ",
     );
-    let mut child = sandbox.program(&["run", "./wait.yml"]).spawn().expect("it starts");
+    let mut child = sandbox
+        .program(&["run", "./wait.yml"])
+        .spawn()
+        .expect("it starts");
     until("the step runs", || sandbox.path("running").exists());
     let started = Instant::now();
     let ended = sandbox.runwright(&["resume", "last", "--yes"]);

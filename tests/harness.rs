@@ -24,7 +24,10 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_runwright");
 /// Returns the folder of the whole workspace.
 pub(crate) fn root() -> Utf8PathBuf {
     let package = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = package.ancestors().nth(2).expect("the package lies two folders down");
+    let root = package
+        .ancestors()
+        .nth(2)
+        .expect("the package lies two folders down");
     root.to_owned()
 }
 
@@ -107,7 +110,11 @@ impl Sandbox {
 
     /// Runs the program to its end.
     pub(crate) fn runwright(&self, arguments: &[&str]) -> Ended {
-        Ended::of(self.program(arguments).output().expect("the program starts"))
+        Ended::of(
+            self.program(arguments)
+                .output()
+                .expect("the program starts"),
+        )
     }
 
     /// Opens the journal as another program would, and checks that every chain holds.
@@ -167,7 +174,11 @@ impl Ended {
     /// Fails with all that was printed unless the exit code is `code`.
     #[track_caller]
     pub(crate) fn code(self, code: i32) -> Ended {
-        assert_eq!(self.code, code, "\nstdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code, code,
+            "\nstdout:\n{}\nstderr:\n{}",
+            self.stdout, self.stderr
+        );
         self
     }
 
@@ -208,9 +219,13 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
 /// Fails with the line that installs it unless `program` is there.
 pub(crate) fn need(program: &str, package: &str) {
     let path = std::env::var("PATH").expect("a PATH");
-    let places = path.split(':').chain(["/usr/sbin", "/sbin", "/lib/systemd"]);
+    let places = path
+        .split(':')
+        .chain(["/usr/sbin", "/sbin", "/lib/systemd"]);
     assert!(
-        places.into_iter().any(|place| Utf8Path::new(place).join(program).exists()),
+        places
+            .into_iter()
+            .any(|place| Utf8Path::new(place).join(program).exists()),
         "{program} is missing: apt-get install -y --no-install-recommends {package}"
     );
 }

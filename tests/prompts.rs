@@ -67,7 +67,9 @@ fn answers_given_beforehand_are_taken_and_a_wrong_phrase_is_a_no() {
     let ended = sandbox.runwright(&wrong);
     assert_ne!(ended.code, 0, "{ended:?}");
     assert!(!sandbox.path("named").exists());
-    sandbox.runwright(&["run", "./asks.yml", "--yes", "--confirm", "named=kv.db"]).code(0);
+    sandbox
+        .runwright(&["run", "./asks.yml", "--yes", "--confirm", "named=kv.db"])
+        .code(0);
     assert!(sandbox.path("named").exists());
 }
 
@@ -77,7 +79,9 @@ fn on_a_terminal_yes_and_the_right_phrase_go_on() {
     let mut session = on_terminal(&sandbox, &["run", "./asks.yml"]);
     session.exp_string("Start?").expect("the first question");
     session.send_line("y").expect("an answer");
-    session.exp_string("Touch the file of kv?").expect("a question");
+    session
+        .exp_string("Touch the file of kv?")
+        .expect("a question");
     session.send_line("y").expect("an answer");
     session.exp_string("This is serious").expect("a question");
     session.exp_string("kv.db").expect("the phrase");
@@ -102,7 +106,9 @@ fn an_empty_answer_is_a_no_and_refuses() {
     let mut session = on_terminal(&sandbox, &["run", "./asks.yml"]);
     session.exp_string("Start?").expect("the first question");
     session.send_line("y").expect("an answer");
-    session.exp_string("Touch the file of kv?").expect("a question");
+    session
+        .exp_string("Touch the file of kv?")
+        .expect("a question");
     session.send_line("").expect("an answer");
     assert_eq!(code(session), 3, "refused before anything was changed");
     assert!(!sandbox.path("plain").exists());
@@ -111,11 +117,19 @@ fn an_empty_answer_is_a_no_and_refuses() {
 #[test]
 fn a_wrong_phrase_refuses_and_what_was_done_is_undone() {
     let sandbox = Sandbox::new();
-    sandbox.write("asks.yml", PLAYBOOK.replace("command: { argv: [touch, plain] }\n    rollback: []", "file.write: { path: plain, content: x }"));
+    sandbox.write(
+        "asks.yml",
+        PLAYBOOK.replace(
+            "command: { argv: [touch, plain] }\n    rollback: []",
+            "file.write: { path: plain, content: x }",
+        ),
+    );
     let mut session = on_terminal(&sandbox, &["run", "./asks.yml"]);
     session.exp_string("Start?").expect("the first question");
     session.send_line("y").expect("an answer");
-    session.exp_string("Touch the file of kv?").expect("a question");
+    session
+        .exp_string("Touch the file of kv?")
+        .expect("a question");
     session.send_line("y").expect("an answer");
     session.exp_string("This is serious").expect("a question");
     session.exp_string("go on").expect("the prompt");
@@ -146,5 +160,8 @@ steps:
     session.exp_string("Start?").expect("a question");
     session.send_line("y").expect("an answer");
     assert_eq!(code(session), 0);
-    assert_eq!(fs::read_to_string(sandbox.path("written")).expect("a file"), "hello");
+    assert_eq!(
+        fs::read_to_string(sandbox.path("written")).expect("a file"),
+        "hello"
+    );
 }

@@ -53,19 +53,25 @@ impl World {
         let env = sandbox.write("data/app.env", "# greeting\nGREETING=old\nOTHER=1\n");
         sandbox.write("data/old/note", "a note\n");
         for (name, value) in [("kv.db", "old"), ("new.db", "new")] {
-            let database = Connection::open(sandbox.path(&format!("data/{name}"))).expect("a database");
-            let content = format!("CREATE TABLE kv (value TEXT); INSERT INTO kv VALUES ('{value}');");
+            let database =
+                Connection::open(sandbox.path(&format!("data/{name}"))).expect("a database");
+            let content =
+                format!("CREATE TABLE kv (value TEXT); INSERT INTO kv VALUES ('{value}');");
             database.execute_batch(&content).expect("rows");
         }
         let systemd = SystemdUser::start(&sandbox);
         // What the process really runs with: it writes it down and stays.
         let running = sandbox.path("running");
         let script = format!("echo \"$$GREETING\" >{running}; exec sleep 1000");
-        let unit = format!("EnvironmentFile={env}\nExecStart=/bin/sh -c '{script}'\nKillMode=control-group");
+        let unit = format!(
+            "EnvironmentFile={env}\nExecStart=/bin/sh -c '{script}'\nKillMode=control-group"
+        );
         systemd.unit("app", &unit);
         systemd.systemctl(&["start", "app"]).expect("started");
         let world = World { sandbox, systemd };
-        until("the service runs on the old configuration", || world.greeting() == "old");
+        until("the service runs on the old configuration", || {
+            world.greeting() == "old"
+        });
         world
     }
 
@@ -76,16 +82,23 @@ impl World {
 
     /// Returns what the process that runs now was started with.
     fn greeting(&self) -> String {
-        fs::read_to_string(self.sandbox.path("running")).unwrap_or_default().trim().to_owned()
+        fs::read_to_string(self.sandbox.path("running"))
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
     }
 
     fn pid(&self) -> String {
-        self.systemd.systemctl(&["show", "--property=MainPID", "app"]).expect("a pid")
+        self.systemd
+            .systemctl(&["show", "--property=MainPID", "app"])
+            .expect("a pid")
     }
 
     fn row(&self) -> String {
         let database = Connection::open(self.sandbox.path("data/kv.db")).expect("a database");
-        database.query_row("SELECT value FROM kv", [], |row| row.get(0)).expect("a row")
+        database
+            .query_row("SELECT value FROM kv", [], |row| row.get(0))
+            .expect("a row")
     }
 }
 
@@ -94,14 +107,26 @@ fn when_the_last_step_fails_all_is_undone_and_the_running_service_has_its_old_co
     let world = World::new();
     let (before, pid) = (world.sandbox.tree("data"), world.pid());
     let folder = format!("folder={}", world.sandbox.path("data"));
-    let arguments =
-        ["run", "./change-everything.yml", "--yes", "--output", "json", "--set", &folder, "--set", "then=false"];
+    let arguments = [
+        "run",
+        "./change-everything.yml",
+        "--yes",
+        "--output",
+        "json",
+        "--set",
+        &folder,
+        "--set",
+        "then=false",
+    ];
     let ended = world.runwright(&arguments).code(1);
     assert_eq!(ended.summary()["outcome"], "rolled_back");
     assert_eq!(world.sandbox.tree("data"), before, "byte for byte");
     until("the old configuration runs", || world.greeting() == "old");
     assert_ne!(world.pid(), pid, "by a restart");
-    assert_eq!(world.systemd.systemctl(&["is-active", "app"]), Ok("active".to_owned()));
+    assert_eq!(
+        world.systemd.systemctl(&["is-active", "app"]),
+        Ok("active".to_owned())
+    );
     world.sandbox.verified_journal();
 }
 
@@ -110,7 +135,9 @@ fn rollback_of_a_run_that_succeeded_undoes_all_of_it() {
     let world = World::new();
     let before = world.sandbox.tree("data");
     let folder = format!("folder={}", world.sandbox.path("data"));
-    world.runwright(&["run", "./change-everything.yml", "--yes", "--set", &folder]).code(0);
+    world
+        .runwright(&["run", "./change-everything.yml", "--yes", "--set", &folder])
+        .code(0);
     until("the new configuration runs", || world.greeting() == "new");
     assert_eq!(world.row(), "new");
     assert!(world.sandbox.path("data/made/old/note").exists());
@@ -118,7 +145,9 @@ fn rollback_of_a_run_that_succeeded_undoes_all_of_it() {
     world.runwright(&["rollback", "last", "--yes"]).code(0);
     assert_eq!(world.sandbox.tree("data"), before, "byte for byte");
     until("the old configuration runs", || world.greeting() == "old");
-    world.runwright(&["rollback", "last", "--yes"]).says("nothing to undo");
+    world
+        .runwright(&["rollback", "last", "--yes"])
+        .says("nothing to undo");
     world.sandbox.verified_journal();
 }
 
@@ -145,9 +174,14 @@ steps:
 ",
     );
     let folder = format!("folder={}", sandbox.path("data"));
-    sandbox.runwright(&["run", "./two.yml", "--yes", "--set", &folder]).code(0);
+    sandbox
+        .runwright(&["run", "./two.yml", "--yes", "--set", &folder])
+        .code(0);
     fs::write(&one, "by hand\n").expect("a change by hand");
-    sandbox.runwright(&["rollback", "last", "--yes"]).code(5).says(one.as_str());
+    sandbox
+        .runwright(&["rollback", "last", "--yes"])
+        .code(5)
+        .says(one.as_str());
     assert_eq!(fs::read_to_string(&one).expect("a file"), "by hand\n");
     assert_eq!(fs::read_to_string(&two).expect("a file"), "old\n");
 }

@@ -42,7 +42,10 @@ fn every_shipped_playbook_loads_without_a_remark() {
             continue;
         };
         assert!(!playbook.scope.title.is_empty(), "{path} has no title");
-        assert!(playbook.scope.description.contains("When to use it"), "{path}");
+        assert!(
+            playbook.scope.description.contains("When to use it"),
+            "{path}"
+        );
         assert!(playbook.origin.is_some(), "{path} does not say its source");
     }
     assert!(remarks.is_empty(), "{remarks}");

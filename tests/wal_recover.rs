@@ -10,7 +10,15 @@ use crate::harness::{
 
 fn recover(sandbox: &Sandbox, more: &[&str]) -> Ended {
     let database = format!("database={}", sandbox.path("data/kv.db"));
-    let mut arguments = vec!["run", "wal-recover", "--output", "json", "--yes", "--set", &database];
+    let mut arguments = vec![
+        "run",
+        "wal-recover",
+        "--output",
+        "json",
+        "--yes",
+        "--set",
+        &database,
+    ];
     arguments.extend(["--set", "tables=[memory]"]);
     arguments.extend(more);
     sandbox.runwright(&arguments)
@@ -62,7 +70,9 @@ fn a_reader_in_the_way_is_named_and_nothing_is_changed_until_it_is_gone() {
     let wal = fs::read(sqlite::wal(&database)).expect("a WAL");
     let file = fs::read(&database).expect("a file");
     let arguments = ["--set", "wal_limit=1MiB", "--set", "busy_timeout=300ms"];
-    let ended = recover(&sandbox, &arguments).code(1).says(&reader.pid().to_string());
+    let ended = recover(&sandbox, &arguments)
+        .code(1)
+        .says(&reader.pid().to_string());
     let why = ended.summary()["why"].to_string();
     assert!(why.contains("since"), "{why}");
     assert_eq!(fs::read(sqlite::wal(&database)).expect("a WAL"), wal);
@@ -74,13 +84,32 @@ fn a_reader_in_the_way_is_named_and_nothing_is_changed_until_it_is_gone() {
 }
 
 #[test]
+fn a_writer_in_the_way_is_named_and_its_rows_are_not_lost() {
+    let sandbox = sandbox();
+    let database = sandbox.path("data/kv.db");
+    sqlite::create(&database, 10);
+    Other::start(&database, Work::Write, 1_000).crash();
+    let writer = Other::start(&database, Work::HoldWrite, 0);
+    let arguments = ["--set", "wal_limit=1MiB", "--set", "busy_timeout=300ms"];
+    recover(&sandbox, &arguments)
+        .code(1)
+        .says(&writer.pid().to_string());
+    writer.crash();
+    recover(&sandbox, &arguments).code(0);
+    assert_eq!(sqlite::rows(&database), sqlite::acknowledged(&database));
+}
+
+#[test]
 fn a_sound_database_is_left_as_it_is() {
     let sandbox = sandbox();
     let database = sandbox.path("data/kv.db");
     sqlite::create(&database, 10);
     let before = sandbox.tree("data");
     let ended = recover(&sandbox, &[]).code(0);
-    assert_eq!(ended.summary()["outputs"]["did"], "nothing: there is nothing to repair");
+    assert_eq!(
+        ended.summary()["outputs"]["did"],
+        "nothing: there is nothing to repair"
+    );
     assert_eq!(sandbox.tree("data"), before);
 }
 
@@ -106,7 +135,9 @@ fn a_damaged_table_is_refused_with_advice_and_left_as_it_is() {
     sqlite::create(&database, 2_000);
     sqlite::break_table(&database);
     let before = sandbox.tree("data");
-    let ended = recover(&sandbox, &[]).code(3).says("restore the newest backup");
+    let ended = recover(&sandbox, &[])
+        .code(3)
+        .says("restore the newest backup");
     assert_eq!(ended.summary()["outcome"], "refused");
     assert_eq!(sandbox.tree("data"), before);
 }
@@ -132,14 +163,32 @@ fn a_wal_of_another_database_is_put_aside_with_the_service_stopped_and_comes_bac
         "[program:kv]\ncommand=sleep 1000\nstartsecs=1\n",
     );
     let pid = supervisor.ctl(&["pid", "kv"]).expect("a pid");
-    let ended = recover(&sandbox, &["--set", "service=kv"]).code(10).says("put aside");
-    let kept = ended.summary()["outputs"]["wal_kept_at"].as_str().expect("a path").to_owned();
+    let ended = recover(&sandbox, &["--set", "service=kv"])
+        .code(10)
+        .says("put aside");
+    let kept = ended.summary()["outputs"]["wal_kept_at"]
+        .as_str()
+        .expect("a path")
+        .to_owned();
     assert_eq!(fs::read(&kept).expect("the WAL"), wal, "it is evidence");
     assert_eq!(sqlite::rows(&database), 2);
-    assert_ne!(supervisor.ctl(&["pid", "kv"]).expect("a pid"), pid, "it was started again");
-    assert!(supervisor.ctl(&["status", "kv"]).expect("running").contains("RUNNING"));
+    assert_ne!(
+        supervisor.ctl(&["pid", "kv"]).expect("a pid"),
+        pid,
+        "it was started again"
+    );
+    assert!(
+        supervisor
+            .ctl(&["status", "kv"])
+            .expect("running")
+            .contains("RUNNING")
+    );
     sandbox.runwright(&["rollback", "last", "--yes"]).code(0);
-    assert_eq!(fs::read(sqlite::wal(&database)).expect("a WAL"), wal, "as it was");
+    assert_eq!(
+        fs::read(sqlite::wal(&database)).expect("a WAL"),
+        wal,
+        "as it was"
+    );
     sandbox.verified_journal();
 }
 
@@ -155,7 +204,10 @@ fn a_wal_with_a_damaged_frame_is_copied_before_it_is_folded_in() {
     wal[middle..middle + 8].fill(0x5a);
     fs::write(&path, &wal).expect("a damaged WAL");
     let ended = recover(&sandbox, &[]).code(11).says("behind a damaged one");
-    let kept = ended.summary()["outputs"]["wal_kept_at"].as_str().expect("a path").to_owned();
+    let kept = ended.summary()["outputs"]["wal_kept_at"]
+        .as_str()
+        .expect("a path")
+        .to_owned();
     assert_eq!(fs::read(kept).expect("the copy"), wal);
     assert!(sqlite::rows(&database) < 2_010);
     assert_eq!(sqlite::integrity(&database), "ok");
@@ -180,8 +232,14 @@ fn what_is_no_database_is_refused_and_nothing_is_made() {
     fs::create_dir(&database).expect("a folder");
     refused("is a directory");
     fs::remove_dir(&database).expect("removed");
-    rustix::fs::mknodat(rustix::fs::CWD, database.as_std_path(), rustix::fs::FileType::Fifo, 0o600.into(), 0)
-        .expect("a FIFO");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        database.as_std_path(),
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .expect("a FIFO");
     refused("is a fifo");
 }
 
@@ -192,6 +250,8 @@ fn a_table_that_is_not_there_fails_before_anything_is_changed() {
     sqlite::create(&database, 10);
     Other::start(&database, Work::Write, 100).crash();
     let before = sandbox.tree("data");
-    recover(&sandbox, &["--set", "tables=[memory, users]"]).code(1).says("no table users");
+    recover(&sandbox, &["--set", "tables=[memory, users]"])
+        .code(1)
+        .says("no table users");
     assert_eq!(sandbox.tree("data"), before);
 }

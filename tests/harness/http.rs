@@ -38,7 +38,12 @@ impl Server {
                 }
             }
         });
-        Server { address, requests, ending, thread: Some(thread) }
+        Server {
+            address,
+            requests,
+            ending,
+            thread: Some(thread),
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -67,10 +72,15 @@ impl Drop for Server {
 }
 
 fn answer(mut stream: TcpStream) -> Option<()> {
-    let mut lines = BufReader::new(stream.try_clone().ok()?).lines().map_while(Result::ok);
+    let mut lines = BufReader::new(stream.try_clone().ok()?)
+        .lines()
+        .map_while(Result::ok);
     let request = lines.next()?;
     lines.find(String::is_empty)?;
-    let status = request.split(['/', ' ']).find(|part| part.len() == 3 && part.parse::<u16>().is_ok())?;
-    let text = format!("HTTP/1.1 {status} Answer\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+    let status = request
+        .split(['/', ' '])
+        .find(|part| part.len() == 3 && part.parse::<u16>().is_ok())?;
+    let text =
+        format!("HTTP/1.1 {status} Answer\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
     stream.write_all(text.as_bytes()).ok()
 }

@@ -53,13 +53,17 @@ impl SystemdUser {
             namespace,
             group,
         };
-        until("systemd answers", || systemd.systemctl(&["show", "--property=Version"]).is_ok());
+        until("systemd answers", || {
+            systemd.systemctl(&["show", "--property=Version"]).is_ok()
+        });
         systemd
     }
 
     /// Writes the unit `name` with `service` as its section.
     pub(crate) fn unit(&self, name: &str, service: &str) {
-        let unit = format!("[Unit]\nDefaultDependencies=no\nStartLimitIntervalSec=0\n[Service]\n{service}\n");
+        let unit = format!(
+            "[Unit]\nDefaultDependencies=no\nStartLimitIntervalSec=0\n[Service]\n{service}\n"
+        );
         fs::write(self.units.join(format!("{name}.service")), unit).expect("a unit");
     }
 
@@ -73,8 +77,14 @@ impl SystemdUser {
     /// Does what a person would do by hand.
     pub(crate) fn systemctl(&self, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new("nsenter");
-        command.args(&self.enter).args(["systemctl", "--user"]).args(arguments);
-        let output = command.env("XDG_RUNTIME_DIR", RUNTIME).output().expect("nsenter starts");
+        command
+            .args(&self.enter)
+            .args(["systemctl", "--user"])
+            .args(arguments);
+        let output = command
+            .env("XDG_RUNTIME_DIR", RUNTIME)
+            .output()
+            .expect("nsenter starts");
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
         } else {
@@ -171,7 +181,10 @@ impl Supervisor {
              [supervisorctl]\nserverurl=unix://{folder}/s.sock\n{programs}\n"
         );
         let config = sandbox.write("supervisord.conf", text);
-        sandbox.put_tool("supervisorctl", &format!("exec /usr/bin/supervisorctl -c {config} \"$@\""));
+        sandbox.put_tool(
+            "supervisorctl",
+            &format!("exec /usr/bin/supervisorctl -c {config} \"$@\""),
+        );
         let daemon = sandbox
             .command("supervisord")
             .args(["-c", config.as_str()])
@@ -179,7 +192,10 @@ impl Supervisor {
             .stderr(Stdio::null())
             .spawn()
             .expect("supervisord starts");
-        let supervisor = Supervisor { daemon, tool: sandbox.path("bin/supervisorctl") };
+        let supervisor = Supervisor {
+            daemon,
+            tool: sandbox.path("bin/supervisorctl"),
+        };
         until("supervisord answers", || supervisor.ctl(&["pid"]).is_ok());
         supervisor
     }
@@ -189,7 +205,11 @@ impl Supervisor {
         let output = Command::new(&self.tool).args(arguments).output();
         let output = output.expect("the tool runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        if output.status.success() { Ok(text) } else { Err(text) }
+        if output.status.success() {
+            Ok(text)
+        } else {
+            Err(text)
+        }
     }
 }
 

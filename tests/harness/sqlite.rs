@@ -42,7 +42,11 @@ impl Other {
     /// Starts a process that works on `database`, and waits until it is at the end of it and holds on.
     pub(crate) fn start(database: &Utf8Path, work: Work, rows: u32) -> Other {
         let mut process = Command::new(env::current_exe().expect("this test program"))
-            .args(["--exact", "harness::sqlite::a_process_works_on_a_database", "--nocapture"])
+            .args([
+                "--exact",
+                "harness::sqlite::a_process_works_on_a_database",
+                "--nocapture",
+            ])
             .env(DATABASE, database)
             .env(WORK, format!("{work:?}"))
             .env(ROWS, rows.to_string())
@@ -52,9 +56,17 @@ impl Other {
             .expect("a process");
         let stdin = process.stdin.take();
         let mut stdout = BufReader::new(process.stdout.take().expect("a pipe"));
-        let ready = stdout.by_ref().lines().map_while(Result::ok).any(|line| line.contains(READY));
+        let ready = stdout
+            .by_ref()
+            .lines()
+            .map_while(Result::ok)
+            .any(|line| line.contains(READY));
         assert!(ready, "the other process failed");
-        Other { process, stdin, _stdout: stdout }
+        Other {
+            process,
+            stdin,
+            _stdout: stdout,
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -98,7 +110,9 @@ fn a_process_works_on_a_database() {
 
 fn work(database: &Utf8Path) {
     let connection = Connection::open(database).expect("a connection");
-    connection.busy_timeout(Duration::from_secs(10)).expect("a timeout");
+    connection
+        .busy_timeout(Duration::from_secs(10))
+        .expect("a timeout");
     let rows: u32 = env::var(ROWS).expect("rows").parse().expect("a number");
     match env::var(WORK).expect("work").as_str() {
         "Write" => write_rows(&connection, database, rows),
@@ -139,7 +153,9 @@ fn write_rows(connection: &Connection, database: &Utf8Path, rows: u32) {
         done += count;
         fs::write(ack(database), (first + done).to_string()).expect("an acknowledgement");
     }
-    connection.execute_batch(&insert(50)).expect("an open transaction");
+    connection
+        .execute_batch(&insert(50))
+        .expect("an open transaction");
 }
 
 fn ack(database: &Utf8Path) -> String {
@@ -180,7 +196,9 @@ pub(crate) fn create(database: &Utf8Path, rows: u32) {
 /// Returns the rows of `memory`, opening the database as any program does.
 pub(crate) fn rows(database: &Utf8Path) -> i64 {
     let connection = Connection::open(database).expect("a connection");
-    let count = connection.query_row("SELECT count(*) FROM memory NOT INDEXED", [], |row| row.get(0));
+    let count = connection.query_row("SELECT count(*) FROM memory NOT INDEXED", [], |row| {
+        row.get(0)
+    });
     count.expect("a count")
 }
 
@@ -217,9 +235,15 @@ fn leaf(database: &Utf8Path, name: &str) -> u64 {
 }
 
 fn change_page(database: &Utf8Path, page: u64, change: impl FnOnce(&mut [u8])) {
-    let file = fs::File::options().read(true).write(true).open(database).expect("a file");
+    let file = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(database)
+        .expect("a file");
     let mut bytes = vec![0; 4096];
-    file.read_exact_at(&mut bytes, (page - 1) * 4096).expect("a page");
+    file.read_exact_at(&mut bytes, (page - 1) * 4096)
+        .expect("a page");
     change(&mut bytes);
-    file.write_all_at(&bytes, (page - 1) * 4096).expect("a page");
+    file.write_all_at(&bytes, (page - 1) * 4096)
+        .expect("a page");
 }

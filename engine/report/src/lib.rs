@@ -1,4 +1,6 @@
 //! Temporary.
+
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_macros))]
 #![allow(missing_docs)]
 use runwright_core::{diagnostic::Colour, kind::{Progress, Stream}, port::{Reporter, Told}, summary::Summary};
 use std::io::Write;
