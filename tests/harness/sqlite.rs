@@ -138,23 +138,26 @@ fn write_rows(connection: &Connection, database: &Utf8Path, rows: u32) {
     let first: u32 = connection
         .query_row("SELECT count(*) FROM memory", [], |row| row.get(0))
         .expect("a count");
-    let insert = |count: u32| {
+    let insert = |count: u32, before: u32| {
+        // In the order of the index, so that the WAL grows by what is written and little else.
         format!(
             "BEGIN;
              WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
-             INSERT INTO memory (value) SELECT hex(randomblob(500)) FROM n;"
+             INSERT INTO memory (value) SELECT printf('written-%09d-%s', {before} + i, hex(randomblob(500))) FROM n;"
         )
     };
     let mut done = 0;
     while done < rows {
         let count = (rows - done).min(1_000);
-        connection.execute_batch(&insert(count)).expect("rows");
+        connection
+            .execute_batch(&insert(count, first + done))
+            .expect("rows");
         connection.execute_batch("COMMIT").expect("a commit");
         done += count;
         fs::write(ack(database), (first + done).to_string()).expect("an acknowledgement");
     }
     connection
-        .execute_batch(&insert(50))
+        .execute_batch(&insert(50, first + done))
         .expect("an open transaction");
 }
 
