@@ -148,7 +148,8 @@ fn yes_or_no(yes: bool) -> Reply {
 
 /// Asks yes or no; the default is no, and none is an answer that was broken off.
 pub(crate) fn confirm(message: &str) -> Option<bool> {
-    Confirm::with_theme(&SimpleTheme).with_prompt(message).default(false).interact().ok()
+    // People end an answer with Enter; taken as a key alone, the Enter would answer the next question.
+    Confirm::with_theme(&SimpleTheme).with_prompt(message).default(false).wait_for_newline(true).interact().ok()
 }
 
 fn select(prompt: &str, choices: &[&str]) -> Option<usize> {

@@ -2,6 +2,8 @@
 //!
 //! [`kinds`] is the only list of them: schema, help, reference, completion and validation read it.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_macros))]
+
 mod cancel;
 mod files;
 mod http;

@@ -75,7 +75,7 @@ struct Request {
     /// The body, as it is.
     body: Option<String>,
     /// The body, as JSON; sizes are sent in bytes, durations in seconds.
-    #[schemars(with = "serde_json::Value")]
+    #[schemars(with = "Option<serde_json::Value>")]
     json: Option<Value>,
     /// The body, as the fields of a form.
     form: Option<BTreeMap<String, String>>,
