@@ -84,10 +84,9 @@ impl State {
 
     /// Lets the steps whose failure has stopped the run try again.
     ///
-    /// A failure that the engine's death kept from being answered or rolled back still stands.
+    /// A failure whose consequence the engine's death has cut off still has it.
     fn forgive(&mut self, was_stopped: bool) {
-        let stops = self.halts.iter().any(|halt| halt.then == OnFailure::Stop);
-        if !was_stopped && !stops {
+        if !was_stopped {
             return;
         }
         for halt in std::mem::take(&mut self.halts) {
