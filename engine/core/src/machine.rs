@@ -355,7 +355,7 @@ impl State {
                 self.end_step(plan, frame, StepState::Skipped, Default::default());
             }
             Body::Entered { rounds, branch } => {
-                self.entered(plan, frame, rounds.as_deref(), *branch)
+                self.entered(plan, frame, rounds.as_deref(), *branch);
             }
             Body::Looked { action, look } => self.looked(plan, frame, action, look),
             Body::Asked(_) => {}

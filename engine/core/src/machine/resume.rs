@@ -22,6 +22,10 @@ impl State {
             (Mode::Working, Goal::RollBack) => self.give_up(),
             (Mode::Working, Goal::Work) => {
                 self.suspend_all();
+                if self.run_due.is_some() {
+                    // What becomes of the run is decided.
+                    return;
+                }
                 self.forgive(was_stopped);
                 if self.halts.is_empty() && !self.recheck(plan) {
                     self.wake(plan);

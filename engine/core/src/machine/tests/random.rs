@@ -159,7 +159,7 @@ fn stored(event: &Event) -> Event {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn every_run_ends_the_same_way_from_its_journal(

@@ -30,11 +30,24 @@ fn every_outcome_has_its_exit_code() {
     assert_eq!(code(&critical, "b: ok {\"n\": 3}"), 11);
     assert_eq!(code(&warning, "b: fail exit"), 1, "rolled back whole");
     assert_eq!(code(&warning, "b: fail exit\na undo: dirty"), 5);
-    assert_eq!(code("steps:\n  - id: a\n    test.read: {}\n", "a: fail exit"), 1);
-    assert_eq!(code("guards: [{that: 1 == 2}]\nsteps:\n  - id: a\n    test.read: {}\n", ""), 3);
+    assert_eq!(
+        code("steps:\n  - id: a\n    test.read: {}\n", "a: fail exit"),
+        1
+    );
+    assert_eq!(
+        code(
+            "guards: [{that: 1 == 2}]\nsteps:\n  - id: a\n    test.read: {}\n",
+            ""
+        ),
+        3
+    );
     let stops = "steps:\n  - id: a\n    on_failure: stop\n    test.read: {}\n";
     assert_eq!(code(stops, "a: fail exit"), 1, "stopped by a failure");
-    assert_eq!(code(&warning, "signal: a started"), 6, "stopped by a signal");
+    assert_eq!(
+        code(&warning, "signal: a started"),
+        6,
+        "stopped by a signal"
+    );
     let gives_up = "signal: a ok\nresume: roll back";
     let three = "steps:\n  - id: a\n    test.read: {}\n  - id: b\n    test.read: {}\n  - id: c\n    test.read: {}\n";
     assert_eq!(code(three, gives_up), 130);
@@ -45,7 +58,11 @@ fn every_outcome_has_its_exit_code() {
 fn findings_count_as_the_run_says() {
     let plan = plan(&READ.replace("SEVERITY", "warning"));
     let story = run(&plan, "b: ok {\"n\": 3}");
-    for (fail_on, code) in [(FailOn::Never, 0), (FailOn::Critical, 0), (FailOn::Warning, 10)] {
+    for (fail_on, code) in [
+        (FailOn::Never, 0),
+        (FailOn::Critical, 0),
+        (FailOn::Warning, 10),
+    ] {
         let mut events = story.events.clone();
         let begun = crate::event::Begun { fail_on, ..begun() };
         events[0].body = Body::Begun(Box::new(begun));
@@ -131,7 +148,12 @@ fn a_late_answer_after_a_signal_is_not_due() {
     assert!(story.state.ended().is_some());
     story = story.cut(1);
     let asked = story.state.due().remove(0).id;
-    story.write("", Body::Stopping { by: "SIGTERM".into() });
+    story.write(
+        "",
+        Body::Stopping {
+            by: "SIGTERM".into(),
+        },
+    );
     let at = Time::from_milliseconds(9);
     let answer = Answer::Replied {
         by: "ann".into(),

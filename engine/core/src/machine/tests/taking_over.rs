@@ -64,7 +64,11 @@ fn what_could_not_be_undone_is_tried_once_more() {
     third.drive();
     assert_eq!(
         third.transcript().lines().skip(1).collect::<Vec<_>>(),
-        ["rolling back: asked for by ann", "a undone", "ended rolled_back"]
+        [
+            "rolling back: asked for by ann",
+            "a undone",
+            "ended rolled_back"
+        ]
     );
     assert_eq!(summary::exit_code(&third.state), 0);
 }
