@@ -37,7 +37,7 @@ use std::{
 pub use self::command::{Answer, Command, CommandId, Job, JobPhase, NotDue, Task};
 use self::{
     failure::Halt,
-    frame::{Env, EnvId, Frame, FrameId, Phase, Role, Then},
+    frame::{Env, EnvId, FrameId, Frames, Phase, Role, Then},
     rollback::Registered,
 };
 use crate::{
@@ -55,7 +55,7 @@ pub struct State {
     started_at: Time,
     now: Time,
     mode: Mode,
-    frames: Vec<Frame>,
+    frames: Frames,
     keys: HashMap<StepKey, FrameId>,
     envs: Vec<Env>,
     due: BTreeMap<u64, Command>,

@@ -52,7 +52,7 @@ impl State {
     /// Gives up the work: what has begun is only to be undone.
     fn give_up(&mut self) {
         self.clear_due();
-        for frame in &mut self.frames {
+        for frame in self.frames.iter_mut() {
             if frame.acting {
                 frame.state = StepState::InDoubt;
             }

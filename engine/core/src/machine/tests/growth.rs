@@ -1,12 +1,9 @@
 //! What an event costs depends on neither the length nor the width of the playbook.
 
-use std::{
-    fmt::Write,
-    time::{Duration, Instant},
-};
+use std::fmt::Write;
 
 use super::world::{Story, World, plan};
-use crate::plan::Plan;
+use crate::{machine::State, plan::Plan};
 
 fn in_sequence(steps: usize) -> String {
     let mut yaml = "steps:\n".to_owned();
@@ -34,43 +31,30 @@ fn in_a_loop(steps: usize) -> String {
     )
 }
 
-/// Returns how long the machine itself takes for the events of a whole run, and how many they are.
-fn cost(plan: &Plan, script: &str) -> (Duration, usize) {
+/// Returns how often a frame is touched in a whole run, and how many events it has.
+fn cost(plan: &Plan, script: &str) -> (usize, usize) {
     let mut story = Story::begin(plan, World::read(script));
     story.forget_worlds();
     story.drive();
-    let start = Instant::now();
-    let state = crate::machine::State::replay(plan, &story.events);
-    let took = start.elapsed();
+    let state = State::replay(plan, &story.events);
     assert!(state.ended().is_some());
-    (took, story.events.len())
+    (state.frames.touched(), story.events.len())
 }
 
 #[test]
-fn a_long_run_costs_no_more_per_event_than_a_short_one() {
-    for (shape, yaml) in [
-        ("sequence", in_sequence as fn(usize) -> String),
-        ("parallel", in_parallel),
-        ("loop", in_a_loop),
+fn a_long_run_touches_no_more_frames_per_event_than_a_short_one() {
+    for (yaml, last) in [
+        (in_sequence as fn(usize) -> String, "s999"),
+        (in_parallel, "s999"),
+        (in_a_loop, "l[999]/a"),
     ] {
         for script in ["", "LAST: fail exit"] {
-            let per_event = |steps: usize| {
-                let last = match shape {
-                    "loop" => format!("l[{}]/a", steps - 1),
-                    _ => format!("s{}", steps - 1),
-                };
-                let plan = plan(&yaml(steps));
-                let script = script.replace("LAST", &last);
-                // The least of five: others work on the same machine.
-                let least = (0..5).map(|_| cost(&plan, &script)).min();
-                let (took, events) = least.expect("five runs");
-                took.as_secs_f64() / events as f64
-            };
-            let (short, long) = (per_event(200), per_event(2_000));
-            // Ten times as long: anything that grows with the run shows as ten, all else as about one.
+            let script = script.replace("LAST", last);
+            let short = cost(&plan(&yaml(100)), &script.replace("999", "99"));
+            let long = cost(&plan(&yaml(1_000)), &script);
             assert!(
-                long < short * 5.0,
-                "{shape} {script:?}: {short:e} s an event in a short run, {long:e} s in a long one"
+                long.0 * short.1 < short.0 * long.1 * 12 / 10,
+                "{last} {script:?}: {short:?} and {long:?} frames touched and events"
             );
         }
     }
