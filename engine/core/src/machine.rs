@@ -41,7 +41,7 @@ pub use self::{
 };
 use self::{
     failure::Halt,
-    frame::{Env, EnvId, Frame, FrameId, Phase, Role, Then},
+    frame::{Env, EnvId, FrameId, Frames, Phase, Role, Then},
     rollback::Registered,
 };
 use crate::{
@@ -59,7 +59,7 @@ pub struct State {
     started_at: Time,
     now: Time,
     mode: Mode,
-    frames: Vec<Frame>,
+    frames: Frames,
     keys: HashMap<StepKey, FrameId>,
     envs: Vec<Env>,
     due: BTreeMap<u64, Command>,
@@ -359,7 +359,7 @@ impl State {
                 self.end_step(plan, frame, StepState::Skipped, Default::default());
             }
             Body::Entered { rounds, branch } => {
-                self.entered(plan, frame, rounds.as_deref(), *branch)
+                self.entered(plan, frame, rounds.as_deref(), *branch);
             }
             Body::Looked { action, look } => self.looked(plan, frame, action, look),
             Body::Asked(_) => {}

@@ -19,7 +19,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use runwright_core::{
     event::{Begun, Body, Event, Goal, StepKey},
     kind::{Action, BoxFuture, Children, Effect, Kind, Undoes},
-    machine::{Answer, Command, CommandId, Job, Mode, NotDue, State},
+    machine::{Answer, Command, CommandId, Job, JobPhase, Mode, NotDue, State},
     plan::{self, NodeId, Plan},
     port::{Asked, Asker, Reporter, Told},
     summary::Summary,
@@ -320,8 +320,10 @@ impl Run {
         let at = self.around.clock.now();
         let body = match self.state.event(&self.plan, &id, at, answer) {
             Ok(body) => body,
-            // Questions and waits are withdrawn when the run stops; their answers come to nothing.
-            Err(_) if self.stopping => return Ok(()),
+            // Questions and waits are withdrawn when the run stops or a step fails; their answers come to nothing.
+            Err(_) if self.stopping || matches!(id.phase, JobPhase::Ask | JobPhase::Sleep) => {
+                return Ok(());
+            }
             Err(error) => return Err(error.into()),
         };
         self.write(Event {
