@@ -3,7 +3,9 @@
 mod calls;
 mod inputs;
 mod kinds;
+mod limits;
 mod names;
+mod schema;
 mod shape;
 mod steps;
 
