@@ -132,7 +132,9 @@ fn define(schema: &mut Json, kinds: &[Kind]) {
     for kind in kinds {
         let mut arguments = Json::from(kind.arguments_schema());
         remove_meta(&mut arguments);
-        let inner = arguments.as_object_mut().and_then(|map| map.shift_remove("$defs"));
+        let inner = arguments
+            .as_object_mut()
+            .and_then(|map| map.shift_remove("$defs"));
         if let Some(Json::Object(inner)) = inner {
             types.extend(inner);
         }

@@ -15,7 +15,7 @@ use crate::{
     expression::{Expression, Names, Template},
     kind::{Class, Failure},
     plan::{Body, Node, Plan, ScopeId, Tree},
-    value::{Fields, Value, percent_decode},
+    value::{Fields, Value},
 };
 
 /// The names that one step sees.
@@ -179,7 +179,7 @@ impl State {
             .iter()
             .filter(|env| env.parent == Some(depth) && env.prefix.starts_with(&prefix))
             .map(|env| {
-                let key = percent_decode(env.prefix[prefix.len()..].trim_end_matches("]/"));
+                let key = env.prefix[prefix.len()..].trim_end_matches("]/").to_owned();
                 let steps = env
                     .steps
                     .iter()

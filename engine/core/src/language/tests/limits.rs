@@ -18,7 +18,10 @@ fn said(text: String) -> Vec<String> {
     let source = Source::new("p.yml", text);
     let (playbook, problems) = read(&source, None, &KINDS);
     assert!(playbook.is_none());
-    let said = problems.iter().map(|problem| line(problem, &source)).collect();
+    let said = problems
+        .iter()
+        .map(|problem| line(problem, &source))
+        .collect();
     assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
     said
 }
@@ -50,18 +53,35 @@ fn an_alias_bomb_is_refused_before_it_goes_off() {
     }
     let said = said(text);
     assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].ends_with("the file makes more than 200000 nodes, aliases counted in full"), "{said:?}");
+    assert!(
+        said[0].ends_with("the file makes more than 200000 nodes, aliases counted in full"),
+        "{said:?}"
+    );
 }
 
 #[test]
 fn ten_thousand_groups_inside_each_other_are_refused() {
-    let flow = format!("steps: {}{}", "[{group: ".repeat(10_000), "}]".repeat(10_000));
-    assert_eq!(said(flow), ["p.yml:1:296: error: more than 64 collections inside each other"]);
+    let flow = format!(
+        "steps: {}{}",
+        "[{group: ".repeat(10_000),
+        "}]".repeat(10_000)
+    );
+    assert_eq!(
+        said(flow),
+        ["p.yml:1:296: error: more than 64 collections inside each other"]
+    );
     let mut block = String::from("steps:\n");
     for depth in 0..1_000 {
-        block += &format!("{}- id: a\n{}group:\n", " ".repeat(2 * depth), " ".repeat(2 * depth + 2));
+        block += &format!(
+            "{}- id: a\n{}group:\n",
+            " ".repeat(2 * depth),
+            " ".repeat(2 * depth + 2)
+        );
     }
-    assert_eq!(said(block), ["p.yml:64:65: error: more than 64 collections inside each other"]);
+    assert_eq!(
+        said(block),
+        ["p.yml:64:65: error: more than 64 collections inside each other"]
+    );
 }
 
 #[test]
@@ -91,7 +111,11 @@ fn thousands_of_mistakes_are_all_found_and_soon() {
         let said = said(format!("{head}{steps}"));
         assert!(said.len() >= mistakes * 2_999, "{step}: {}", said.len());
     }
-    let beside: String = (0..3_000).map(|index| format!("      - {{ id: s{index}, file.stat: {{ path: x }} }}\n")).collect();
-    let said = said(format!("{head}  - id: all\n    parallel:\n{beside}  - {{ id: z, when: s5.there, confirm: true }}\n"));
+    let beside: String = (0..3_000)
+        .map(|index| format!("      - {{ id: s{index}, file.stat: {{ path: x }} }}\n"))
+        .collect();
+    let said = said(format!(
+        "{head}  - id: all\n    parallel:\n{beside}  - {{ id: z, when: s5.there, confirm: true }}\n"
+    ));
     assert_eq!(said.len(), 1, "{said:?}");
 }

@@ -19,21 +19,37 @@ fn json(yaml: &str) -> Json {
 #[test]
 fn it_is_a_schema_of_draft_2020_12_that_editors_know() {
     let schema = playbook_schema(&KINDS);
-    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(
+        schema["$schema"],
+        "https://json-schema.org/draft/2020-12/schema"
+    );
     if let Err(error) = jsonschema::meta::validate(&schema) {
         panic!("{error} at {}", error.instance_path());
     }
     let text = schema.to_string();
-    for word in ["unevaluatedProperties", "\"x-", "locks", "not_starter", "approvers", "deadline"] {
+    for word in [
+        "unevaluatedProperties",
+        "\"x-",
+        "locks",
+        "not_starter",
+        "approvers",
+        "deadline",
+    ] {
         assert!(!text.contains(word), "{word}");
     }
     each(&schema, "#", &mut |at, part| {
         if let Some(target) = part.get("$ref").and_then(Json::as_str) {
-            let found = target.strip_prefix('#').and_then(|target| schema.pointer(target));
+            let found = target
+                .strip_prefix('#')
+                .and_then(|target| schema.pointer(target));
             assert!(found.is_some(), "{at} leads nowhere: {target}");
         }
         if part.contains_key("properties") && part["type"] == "object" {
-            assert_eq!(part.get("additionalProperties"), Some(&json!(false)), "{at} is open");
+            assert_eq!(
+                part.get("additionalProperties"),
+                Some(&json!(false)),
+                "{at} is open"
+            );
         }
     });
 }
@@ -57,7 +73,9 @@ fn every_key_and_every_kind_is_explained() {
     });
     // The results of these tests' kinds are no part of it, their arguments are.
     assert_eq!(bare, Vec::<String>::new());
-    let step = schema.pointer("/$defs/Step/properties").expect("steps have keys");
+    let step = schema
+        .pointer("/$defs/Step/properties")
+        .expect("steps have keys");
     for kind in KINDS {
         assert!(step.get(kind.name).is_some(), "{}", kind.name);
     }
@@ -65,11 +83,19 @@ fn every_key_and_every_kind_is_explained() {
 
 #[test]
 fn the_reader_checks_all_that_its_schema_says() {
-    assert_eq!(unknown_words(&schema::checked(&KINDS)), Vec::<String>::new());
+    assert_eq!(
+        unknown_words(&schema::checked(&KINDS)),
+        Vec::<String>::new()
+    );
     assert_eq!(unknown_words(&schema::input()), Vec::<String>::new());
     for kind in KINDS {
         let arguments = Json::from(kind.arguments_schema());
-        assert_eq!(unknown_words(&arguments), Vec::<String>::new(), "{}", kind.name);
+        assert_eq!(
+            unknown_words(&arguments),
+            Vec::<String>::new(),
+            "{}",
+            kind.name
+        );
     }
 }
 
@@ -80,7 +106,10 @@ fn the_reference_is_made_of_every_kind() {
     let delete = &schemas["file.delete"];
     assert_eq!(delete["effect"], "destroy");
     assert_eq!(delete["undone"], "itself");
-    assert_eq!(delete["arguments"]["description"], "Deletes a file; kept for a while it can be put back.");
+    assert_eq!(
+        delete["arguments"]["description"],
+        "Deletes a file; kept for a while it can be put back."
+    );
     assert!(delete["arguments"]["properties"]["keep"]["description"].is_string());
 }
 
@@ -105,7 +134,9 @@ fn what_the_reader_takes_the_schema_takes_too() {
         "steps: [{ id: a, choose: [{ when: true, steps: [] }, { otherwise: [{ id: b, wait: 5s }] }] }]",
         "steps: [{ id: a, call: { playbook: other@^1, with: { x: 1 } } }]",
         "steps: [{ id: a, ask: { why: { type: string, min: 5 } } }, { id: b, set: { x: a.why, y: [1] } }]",
-        "steps: [{ id: a, notify: { to: terminal, message: x }, sensitive: [] }]".replace(", sensitive: []", "").as_str(),
+        "steps: [{ id: a, notify: { to: terminal, message: x }, sensitive: [] }]"
+            .replace(", sensitive: []", "")
+            .as_str(),
         "steps: [{ id: a, unless: { file.stat: { path: /x }, that: result.exists }, service: { name: x, state: y }, sensitive: true }]",
         "steps: [{ id: a, unless: run.id == \"x\", file.stat: { path: /x }, sensitive: [size], on_failure: continue }]",
         "guards: [{ file.stat: { path: /x }, that: result.exists, else: no }]\nsteps: [{ id: a, manual: x }]\nalways: [{ id: b, manual: y }]\noutputs: { x: a.remark }\nvars: { y: 5 }\nconnections: { db: \"sqlite:/x\" }\nrequires: { jq: \"*\" }\ntags: [a]\non_failure: stop\nreviewed: 2026-11-20\nstale_after: 90d",
