@@ -11,6 +11,7 @@ mod reader;
 mod rules;
 mod schema;
 mod step;
+mod structure;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -18,7 +19,7 @@ mod text;
 use camino::Utf8Path;
 
 pub use self::{
-    link::{CallSite, Linked, link},
+    link::{CallSite, Find, Linked, link},
     playbook::read,
     schema::{kind_schemas, playbook_schema},
 };

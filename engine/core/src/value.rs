@@ -84,7 +84,7 @@ impl Secret {
             match piece {
                 Piece::Plain(plain) => text.push_str(plain),
                 Piece::Handle(handle) => {
-                    text.push_str(&reveal(handle).ok_or_else(|| handle.clone())?)
+                    text.push_str(&reveal(handle).ok_or_else(|| handle.clone())?);
                 }
                 Piece::Encoded(handle) => {
                     let revealed = reveal(handle).ok_or_else(|| handle.clone())?;

@@ -2,7 +2,7 @@
 //!
 //! Nothing but expressions: no blocks, no comments, no white space control. What is inserted is not read again.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use minijinja::machinery::{Token, tokenize};
 
@@ -18,10 +18,10 @@ use crate::value::Value;
 /// A text with expressions in it, read once and rendered as often as needed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Template {
-    text: String,
-    pieces: Vec<Piece>,
+    text: Arc<str>,
+    pieces: Arc<[Piece]>,
     /// Of a URL: the part of it that each expression stands in.
-    components: Vec<Component>,
+    components: Arc<[Component]>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -49,9 +49,9 @@ impl Template {
         }
         literal(text, at..text.len(), &mut pieces)?;
         Ok(Template {
-            text: text.to_owned(),
-            pieces,
-            components: Vec::new(),
+            text: text.into(),
+            pieces: pieces.into(),
+            components: Arc::default(),
         })
     }
 
@@ -68,7 +68,7 @@ impl Template {
             })
             .collect();
         Template {
-            components: url::components(&pieces),
+            components: url::components(&pieces).into(),
             ..self
         }
     }
@@ -126,7 +126,7 @@ impl Template {
         let mut joined = Joined::default();
         let mut unknown = None;
         let mut components = self.components.iter();
-        for piece in &self.pieces {
+        for piece in self.pieces.iter() {
             match piece {
                 Piece::Text(text) => joined
                     .push_str(text, &fuel)
@@ -147,7 +147,7 @@ impl Template {
 
     fn whole(&self) -> Option<(&Expression, &Range<usize>)> {
         let mut whole = None;
-        for piece in &self.pieces {
+        for piece in self.pieces.iter() {
             match piece {
                 Piece::Text(text) if text.trim().is_empty() => {}
                 Piece::Text(_) => return None,

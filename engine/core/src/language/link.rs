@@ -32,16 +32,16 @@ pub struct CallSite {
 /// A plan, or what keeps it from being one.
 pub type Linked = Result<Plan, Vec<(Arc<Playbook>, Diagnostic)>>;
 
+/// Returns the playbook that a call of another one means, or why there is none.
+pub type Find<'a> = dyn FnMut(&Playbook, &CallSite) -> Result<Arc<Playbook>, Diagnostic> + 'a;
+
 /// Returns the plan of `root` and all that it calls; `find` returns the playbook that a call means.
 ///
 /// # Errors
 ///
 /// Every call of every playbook that can't be linked: an unknown playbook (what `find` says), a circle, an input that
 /// the called playbook does not have, lacks or does not accept.
-pub fn link(
-    root: &Arc<Playbook>,
-    find: &mut dyn FnMut(&Playbook, &CallSite) -> Result<Arc<Playbook>, Diagnostic>,
-) -> Linked {
+pub fn link(root: &Arc<Playbook>, find: &mut Find<'_>) -> Linked {
     let mut linker = Linker {
         plan: Plan {
             scopes: Vec::new(),
@@ -60,9 +60,9 @@ pub fn link(
     }
 }
 
-struct Linker<'a> {
+struct Linker<'a, 'f> {
     plan: Plan,
-    find: &'a mut dyn FnMut(&Playbook, &CallSite) -> Result<Arc<Playbook>, Diagnostic>,
+    find: &'a mut Find<'f>,
     path: Vec<String>,
     problems: Vec<(Arc<Playbook>, Diagnostic)>,
     is_too_big: bool,
@@ -77,7 +77,7 @@ enum Undone {
     Never,
 }
 
-impl Linker<'_> {
+impl Linker<'_, '_> {
     /// Adds `playbook` and everything that it calls; returns its scope.
     fn place(&mut self, playbook: &Arc<Playbook>, undone: Undone) -> ScopeId {
         let scope = ScopeId(self.plan.scopes.len());

@@ -207,17 +207,17 @@ impl Names {
                 hint: Some(hint.to_owned()),
             });
         }
-        self.note_step(name.to_owned(), reference, &reference.parts)
+        self.note_step(name, reference, &reference.parts)
     }
 
     /// Checks what is named of the step `name`, and notes it.
     fn note_step(
         &mut self,
-        name: String,
+        name: &str,
         reference: &Reference,
         parts: &[Part],
     ) -> Result<(), Misnamed> {
-        let Some(StepName { node, results, .. }) = self.steps.get(&name) else {
+        let Some(StepName { node, results, .. }) = self.steps.get(name) else {
             return Ok(());
         };
         let (node, results) = (*node, results.clone());
@@ -235,13 +235,13 @@ impl Names {
             (Results::Rounds(inside), _) => {
                 match parts.get(1).map(|part| &part.key) {
                     Some(Key::Name(id)) => {
-                        return self.note_step(id.clone(), reference, &parts[2..]);
+                        return self.note_step(id, reference, &parts[2..]);
                     }
                     _ if is_common(parts) => {}
                     // The round is named by what is computed, or as a whole: everything inside of it is.
                     _ => {
                         for id in inside.iter() {
-                            self.note_step(id.clone(), reference, &[])?;
+                            self.note_step(id, reference, &[])?;
                         }
                     }
                 }

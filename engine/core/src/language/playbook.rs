@@ -65,6 +65,7 @@ impl Reader<'_> {
         self.check_name(root, &name, path);
         self.check_version(root, &version);
         self.name_everything(root);
+        self.nodes.reserve(self.names.steps.len());
         let inputs = self.inputs(root.get("inputs"));
         let vars = self.expressions(root.get("vars"), Sorted::InOrder, &Around::default());
         let connections = self.connections(root.get("connections"));

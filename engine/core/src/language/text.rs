@@ -369,7 +369,7 @@ impl JsonSchema for ConfirmForms {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let confirm = generator.subschema_for::<Confirm>();
-        json_schema!({ "anyOf": [confirm, { "type": ["string", "boolean"] }] })
+        json_schema!({ "anyOf": [confirm, { "type": "string" }, { "const": true }] })
     }
 }
 

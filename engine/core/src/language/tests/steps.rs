@@ -504,7 +504,7 @@ fn retry_sensitive_and_findings_have_their_shape() {
     lower-case words of letters and digits with `_` between them, like `disk_free`
 13:20 «soon» `soon` is no duration; write it like `90s`, `5m`, `1h 30m` or `7d`
 14:22 «[x]» expected text, found a list
-15:23 «[x]» expected a mapping or text or `true` or `false`, found a list
+15:23 «[x]» expected a mapping or text or `true`, found a list
 16:37 «nobody» unknown name `nobody`
     it is no input, var, connection or earlier step
 "#,
