@@ -1,7 +1,7 @@
 //! Playbooks: from text to a checked plan.
 //!
 //! [`read`] makes a [`Playbook`] of one text and reports every mistake of it at once, with its place; [`link`] puts a
-//! playbook and those that it calls together into a [`Plan`].
+//! playbook and those that it calls together into a [`Plan`](crate::plan::Plan).
 
 mod inputs;
 mod link;
