@@ -9,9 +9,9 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+use self::page::{Page, Tone};
 pub use runwright_core::diagnostic::Colour;
 use runwright_core::preview::Preview;
-use self::page::{Page, Tone};
 
 /// The narrowest text that is written, whatever the terminal says.
 const NARROWEST: usize = 40;

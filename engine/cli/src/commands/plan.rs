@@ -45,7 +45,11 @@ pub(crate) struct Plan {
 impl Plan {
     /// Returns the plan that `run --dry-run` asks for.
     pub(crate) fn of(name: String, inputs: InputArgs) -> Plan {
-        Plan { name, inputs, offline: false }
+        Plan {
+            name,
+            inputs,
+            offline: false,
+        }
     }
 }
 
@@ -55,10 +59,22 @@ pub(crate) fn plan(settings: &Settings, args: &Plan) -> Done {
     let plan = planning::plan(&library, &args.name, settings.colour())?;
     library.tell_warnings();
     let vault = Arc::new(Vault::default());
-    let gathered = args.inputs.gather(&library, &plan, &vault, settings.colour())?;
+    let gathered = args
+        .inputs
+        .gather(&library, &plan, &vault, settings.colour())?;
     let answers = AnswerArgs::default();
-    let begun = session::begun(&plan, gathered.values, gathered.sources, &answers, FailOn::default());
-    let probe = if args.offline { Probe::Offline } else { Probe::All };
+    let begun = session::begun(
+        &plan,
+        gathered.values,
+        gathered.sources,
+        &answers,
+        FailOn::default(),
+    );
+    let probe = if args.offline {
+        Probe::Offline
+    } else {
+        Probe::All
+    };
     let preview = look(&library, &plan, begun, vault, probe)?;
     say(&match settings.output() {
         OutputForm::Json => page::json(&preview),
