@@ -220,7 +220,7 @@ pub(crate) fn value(input: &Input) -> Result<Value, String> {
 pub(crate) fn hidden(input: &Input) -> Result<String, String> {
     let asked = Password::with_theme(&SimpleTheme)
         .with_prompt(format!("{} (not shown)", input.name))
-        .validate_with(|text: &String| crate::inputs::secret_fits(text))
+        .validate_with(|text: &String| crate::secrets::check(text))
         .interact();
     asked.map_err(|_| format!("no value was given for the secret `{}`", input.name))
 }

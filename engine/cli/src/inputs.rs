@@ -1,6 +1,6 @@
 //! Where the values of inputs come from: default, profile, file, environment, `--set`, a question; the last one wins.
 
-use std::{collections::BTreeMap, fs, process};
+use std::{collections::BTreeMap, fs};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
@@ -12,10 +12,7 @@ use runwright_core::{
 };
 use runwright_local::run::Vault;
 
-use crate::{asker, error::CliError, library::Library, planning, settings};
-
-/// The shortest secret that can be masked without masking half of what people read, in characters.
-const SHORTEST_SECRET: usize = 4;
+use crate::{asker, error::CliError, library::Library, planning, secrets, settings};
 
 /// Values for the inputs of a playbook
 #[derive(Args, Clone, Default)]
@@ -140,42 +137,6 @@ impl InputArgs {
     }
 }
 
-/// Returns the secrets of a run that is taken up again, from where they came when it began.
-pub(crate) fn secrets_again(
-    plan: &Plan,
-    sources: &BTreeMap<String, String>,
-    vault: &Vault,
-) -> Result<(), CliError> {
-    let mut missing = Vec::new();
-    for input in plan
-        .root()
-        .inputs
-        .iter()
-        .filter(|input| input.of == InputType::Secret)
-    {
-        let source = sources
-            .get(&input.name)
-            .map(String::as_str)
-            .unwrap_or_default();
-        let text = match reference(source) {
-            Some(reference) => fetch(&reference),
-            None if settings::can_ask() => asker::hidden(input),
-            None => Err("it was typed, and there is no terminal now".to_owned()),
-        };
-        match text {
-            Ok(text) => vault.keep(&handle(input), text),
-            Err(why) => missing.push(format!("  - secret `{}`: {why}\n", input.name)),
-        }
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(
-        CliError::refused("the run's secrets are needed again, and some can't be had")
-            .detail(missing.concat()),
-    )
-}
-
 fn read_profile(
     path: &Utf8Path,
     plan: &Plan,
@@ -254,15 +215,15 @@ fn take(input: &Input, given: Given, vault: &Vault) -> Result<(Value, Option<Str
             Given::Text(text) => text.clone(),
             Given::Value(value) => value.as_str().unwrap_or_default().to_owned(),
         };
-        let Some(source) = reference(&text) else {
+        let Some(source) = secrets::reference(&text) else {
             return Err(
                 "a secret is given as `env:NAME`, `file:PATH` or `command:...`, never as it is"
                     .to_owned(),
             );
         };
-        let secret = fetch(&source)?;
-        vault.keep(&handle(input), secret);
-        return Ok((Value::Secret(Secret::handle(handle(input))), Some(text)));
+        let secret = secrets::fetch(&source)?;
+        vault.keep(&secrets::handle(input), secret);
+        return Ok((Value::Secret(Secret::handle(secrets::handle(input))), Some(text)));
     }
     let value = match given {
         Given::Text(text) => input.parse(&text)?,
@@ -304,71 +265,13 @@ fn ask_missing(
         }
         let value = if input.of == InputType::Secret {
             let text = asker::hidden(input).map_err(CliError::usage)?;
-            vault.keep(&handle(input), text);
-            Value::Secret(Secret::handle(handle(input)))
+            vault.keep(&secrets::handle(input), text);
+            Value::Secret(Secret::handle(secrets::handle(input)))
         } else {
             absolute_paths(input, asker::value(input).map_err(CliError::usage)?)
         };
         values.insert(input.name.clone(), value);
         sources.insert(input.name.clone(), "typed".to_owned());
-    }
-    Ok(())
-}
-
-fn handle(input: &Input) -> String {
-    format!("input {}", input.name)
-}
-
-/// Where the text of a secret lies.
-enum SecretSource {
-    Env(String),
-    File(Utf8PathBuf),
-    Command(String),
-}
-
-fn reference(text: &str) -> Option<SecretSource> {
-    let (scheme, rest) = text.split_once(':')?;
-    match scheme {
-        "env" => Some(SecretSource::Env(rest.to_owned())),
-        "file" => Some(SecretSource::File(rest.into())),
-        "command" => Some(SecretSource::Command(rest.to_owned())),
-        _ => None,
-    }
-}
-
-fn fetch(source: &SecretSource) -> Result<String, String> {
-    let text = match source {
-        SecretSource::Env(name) => {
-            settings::variable(name).ok_or_else(|| format!("`{name}` is not set"))?
-        }
-        SecretSource::File(path) => {
-            fs::read_to_string(path).map_err(|error| format!("`{path}` can't be read: {error}"))?
-        }
-        SecretSource::Command(command) => {
-            let output = process::Command::new("sh")
-                .args(["-c", command])
-                .stdin(process::Stdio::null())
-                .stderr(process::Stdio::inherit())
-                .output()
-                .map_err(|error| format!("`{command}` can't be run: {error}"))?;
-            if !output.status.success() {
-                return Err(format!("`{command}` ended with {}", output.status));
-            }
-            String::from_utf8(output.stdout)
-                .map_err(|_| format!("`{command}` printed something that is no text"))?
-        }
-    };
-    let text = text.trim_end_matches(['\n', '\r']).to_owned();
-    secret_fits(&text)?;
-    Ok(text)
-}
-
-/// Returns why a secret can't be used.
-pub(crate) fn secret_fits(text: &str) -> Result<(), String> {
-    if text.chars().count() < SHORTEST_SECRET {
-        return Err(format!(
-            "it is shorter than {SHORTEST_SECRET} characters, and could not be masked without hiding half of everything"
-        ));
     }
     Ok(())
 }

@@ -95,6 +95,8 @@ pub struct State {
     raised: usize,
     findings: Vec<(StepKey, Finding)>,
     ended: Option<Ended>,
+    /// Who went on with the run last wanted it undone.
+    undo_wanted: bool,
 }
 
 /// What a run is doing.
@@ -150,6 +152,12 @@ impl State {
             true => Mode::Stopped,
             false => self.mode,
         }
+    }
+
+    /// Returns whether a person asked for nothing but that the run is undone.
+    pub fn is_undo_wanted(&self) -> bool {
+        let undoes = self.begun.as_ref().is_some_and(|begun| begun.undoes.is_some());
+        undoes || self.undo_wanted
     }
 
     /// Returns how the run began.

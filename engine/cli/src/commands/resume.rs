@@ -12,9 +12,8 @@ use runwright_local::{
 use crate::{
     Done,
     error::CliError,
-    inputs,
     library::Library,
-    planning,
+    planning, secrets,
     session::{self, AnswerArgs},
     settings::{self, Settings},
 };
@@ -71,7 +70,7 @@ pub(crate) fn go_on(
     let plan = planning::pinned(&library, &folder, &begun, colour)?;
     tell_if_edited(&library, &begun);
     let vault = Arc::new(Vault::default());
-    inputs::secrets_again(&plan, &begun.sources, &vault)?;
+    secrets::again(&plan, &begun.sources, &vault)?;
     if goal == Goal::Work {
         session::refuse_unanswerable(&plan, answers)?;
     }

@@ -13,9 +13,9 @@ use crate::{
     Done, asker,
     commands::resume::{first_event, go_on},
     error::CliError,
-    exit, inputs,
+    exit,
     library::Library,
-    planning,
+    planning, secrets,
     session::{self, AnswerArgs},
     settings::{self, Settings},
 };
@@ -76,12 +76,10 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
         }
     }
     if record.row.ended_at.is_none() {
-        let code = go_on(settings, &journal, &record, Goal::RollBack, &args.answers)?;
-        // Rolled back whole is what was asked for.
-        return Ok(if code == exit::FAILED { exit::OK } else { code });
+        return go_on(settings, &journal, &record, Goal::RollBack, &args.answers);
     }
     let vault = Arc::new(Vault::default());
-    inputs::secrets_again(&plan, &first.sources, &vault)?;
+    secrets::again(&plan, &first.sources, &vault)?;
     let mut begun = session::begun(
         &plan,
         first.inputs.clone(),
