@@ -156,7 +156,10 @@ impl State {
 
     /// Returns whether a person asked for nothing but that the run is undone.
     pub fn is_undo_wanted(&self) -> bool {
-        let undoes = self.begun.as_ref().is_some_and(|begun| begun.undoes.is_some());
+        let undoes = self
+            .begun
+            .as_ref()
+            .is_some_and(|begun| begun.undoes.is_some());
         undoes || self.undo_wanted
     }
 

@@ -128,7 +128,11 @@ pub fn exit_code(state: &State) -> u8 {
     };
     let begun = state.begun();
     if state.is_undo_wanted() {
-        return if ended.outcome == Outcome::RollbackIncomplete { 5 } else { 0 };
+        return if ended.outcome == Outcome::RollbackIncomplete {
+            5
+        } else {
+            0
+        };
     }
     match ended.outcome {
         Outcome::Succeeded => {

@@ -375,13 +375,21 @@ impl Run {
     /// journal keeps changes of the answer, not every try.
     fn repeats(&mut self, event: &Event) -> bool {
         match &event.body {
-            Body::NotYet { found, held_since, .. } => {
+            Body::NotYet {
+                found, held_since, ..
+            } => {
                 let answer = (found.clone(), held_since.is_some());
-                let repeated = self.tries.get(&event.step).is_some_and(|(last, _)| *last == answer);
+                let repeated = self
+                    .tries
+                    .get(&event.step)
+                    .is_some_and(|(last, _)| *last == answer);
                 self.tries.insert(event.step.clone(), (answer, repeated));
                 repeated
             }
-            Body::Woke => self.tries.get(&event.step).is_some_and(|(_, repeated)| *repeated),
+            Body::Woke => self
+                .tries
+                .get(&event.step)
+                .is_some_and(|(_, repeated)| *repeated),
             _ => {
                 self.tries.remove(&event.step);
                 false
