@@ -43,9 +43,9 @@ pub fn short(preview: &Preview, width: usize, colour: Colour) -> String {
     page.text()
 }
 
-/// Returns the plan as JSON for programs, as `schemas/plan.json` describes it.
+/// Returns the plan as one line of JSON for programs, as `schemas/plan.json` describes it.
 pub fn json(preview: &Preview) -> String {
-    serde_json::to_string_pretty(preview).expect("a preview has only text keys")
+    serde_json::to_string(preview).expect("a preview has only text keys") + "\n"
 }
 
 /// Returns the schema of [`json`].
