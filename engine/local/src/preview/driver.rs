@@ -7,13 +7,13 @@ use std::{
 };
 
 use runwright_core::{
-    event::{Ask, Begun, Body, Event, Question, Reply, StepKey},
+    event::{Ask, Begun, Body, Event, Outcome, Question, Reply, StepKey},
     kind::{Cx, Description, Effect, Kind, UndoRecord, UndoneBy},
     machine::{Answer, Command, CommandId, Job, PREVIEW, State, Task},
     plan::{Plan, Requirement},
     preview::{Condition, Confirm, Detail, Fidelity, Probe, Required, Stop, Then},
     units::{Span, Time},
-    value::{Fields, Value},
+    value::Value,
 };
 
 use super::{PreviewAround, only, planned::Noted, touched::Touched, words};
@@ -72,7 +72,7 @@ impl Driver {
             .filter_map(|index| self.state.guard_of(&self.plan, "", index, None))
             .collect();
         while let Some(command) = self.queue.pop_front() {
-            if let Some(then) = halts(&command.job) {
+            if let Some(then) = self.halts(&command.job) {
                 self.halt(then);
                 return;
             }
@@ -270,8 +270,9 @@ impl Driver {
                 // Nobody knows what a person does.
                 self.touched.change("all", step);
                 self.noted(step).question = Some((question.message.clone(), Vec::new()));
-                let remark = ("remark".to_owned(), Value::Unknown(after(step)));
-                Reply::Values(Fields::from([remark]))
+                Reply::Done {
+                    remark: String::new(),
+                }
             }
             Ask::Until(until) => {
                 // What is read again after a while may have become something else.
@@ -289,6 +290,23 @@ impl Driver {
                 }
             }
             Ask::OnFailure(_) | Ask::InDoubt => Reply::Stop,
+        }
+    }
+
+    /// Returns what happens when the machine goes on from here; none as long as it works.
+    fn halts(&self, job: &Job) -> Option<Then> {
+        match job {
+            Job::Record(body) => match **body {
+                Body::RollingBack { .. } => Some(Then::RollBack),
+                Body::Stopped { .. } => Some(Then::Stop),
+                Body::Ended(ref ended) if ended.outcome != Outcome::Succeeded => {
+                    Some(Then::RollBack)
+                }
+                Body::Always => self.failed.as_ref().map(|_| Then::RollBack),
+                _ => None,
+            },
+            Job::Ask(question) if matches!(question.ask, Ask::OnFailure(_)) => Some(Then::Ask),
+            _ => None,
         }
     }
 
@@ -356,17 +374,4 @@ pub(super) fn after(step: &StepKey) -> Arc<str> {
 
 fn undoes(kind: &Kind, task: &Task) -> bool {
     kind.undone == UndoneBy::Itself && (kind.undoes)(&task.arguments)
-}
-
-/// Returns what happens when the machine goes on from here; none as long as it works.
-fn halts(job: &Job) -> Option<Then> {
-    match job {
-        Job::Record(body) => match **body {
-            Body::RollingBack { .. } => Some(Then::RollBack),
-            Body::Stopped { .. } => Some(Then::Stop),
-            _ => None,
-        },
-        Job::Ask(question) if matches!(question.ask, Ask::OnFailure(_)) => Some(Then::Ask),
-        _ => None,
-    }
 }

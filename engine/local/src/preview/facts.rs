@@ -184,6 +184,11 @@ impl Driver {
             .node_of(step)
             .is_some_and(|id| self.plan.node(id).aside);
         let noted = self.noted(step);
+        if noted.planned.kind == "manual" {
+            finished
+                .result
+                .insert("remark".to_owned(), Value::Unknown(after(step)));
+        }
         if noted.may_change_inside
             && !matches!(finished.result.get("changed"), Some(Value::Bool(true)))
         {

@@ -661,6 +661,10 @@ steps:
   - id: walk
     title: Walk to it
     manual: Pull the plug.
+  - id: told
+    title: If they said so
+    when: walk.remark == "done"
+    file.stat: { path: $W/x }
   - id: remove
     title: Remove it
     confirm: { message: "Remove {{ before.bytes }}?", phrase: old }
@@ -675,6 +679,7 @@ steps:
     assert_eq!(head.questions.len(), 2, "{head:#?}");
     assert_eq!(head.questions[0].values, ["name"]);
     assert_eq!(head.questions[1].message, "Pull the plug.");
+    assert_eq!(step(&preview, "told").decision, Decision::MayRun);
     assert_eq!(head.confirms.len(), 1, "{head:#?}");
     assert_eq!(head.confirms[0].phrase.as_deref(), Some("old"));
     assert_eq!(head.point_of_no_return.as_deref(), Some("remove"));
