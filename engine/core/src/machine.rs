@@ -10,19 +10,28 @@
 //! `expect` or an `until` made of a result is decided once, written down, and never worked out again on replay.
 //! What an event costs depends on neither the length nor the width of the playbook.
 
+mod act;
 mod advance;
+mod answer;
 mod command;
+mod due;
+mod ending;
+mod expect;
+mod failure;
 mod frame;
+mod inside;
 mod judge;
 mod names;
 mod resume;
 mod rollback;
+mod settle;
 mod shown;
 #[cfg(test)]
 mod tests;
+mod until;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -31,15 +40,13 @@ pub use self::{
     shown::{Awaited, Patience, unknown_result},
 };
 use self::{
-    frame::{Env, EnvId, Frame, FrameId, Inside, Phase, Role, Settle, Tries},
+    failure::Halt,
+    frame::{Env, EnvId, Frame, FrameId, Phase, Role, Then},
     rollback::Registered,
 };
 use crate::{
-    event::{
-        Asserted, Assertion, Begun, Body, Ended, Event, Finding, Finished, Outcome, Reply, StepKey,
-        StepState,
-    },
-    kind::{Class, Failure},
+    event::{Begun, Body, Ended, Event, Finding, StepKey, StepState},
+    kind::Class,
     plan::{self, NodeId, OnFailure, Plan, ScopeId},
     units::Time,
     value::Value,
@@ -58,18 +65,34 @@ pub struct State {
     due: BTreeMap<u64, Command>,
     fresh: Vec<u64>,
     serial: u64,
+    /// The command that is due for the run as a whole.
     run_due: Option<u64>,
-    /// Frames that wait because the run is halted.
-    suspended: Vec<FrameId>,
-    halt: Option<Halt>,
+    /// Whether it has stopped where it was.
+    stopped: bool,
+    /// Who wants it to stop.
     stopping: Option<String>,
+    /// Frames that wait until the run goes on.
+    suspended: Vec<FrameId>,
+    /// Whether the playbook's own guards are asked once more, and nothing else goes on.
+    rechecking: bool,
+    /// Failures after which nothing new starts; the first one names the reason.
+    halts: Vec<Halt>,
     registered: Vec<Registered>,
+    /// What is still to be undone, the next one last.
+    open: Vec<usize>,
     /// What is being undone.
     undoing: Option<usize>,
-    /// Scopes whose `always` is still to run.
+    /// What was restarted again by an undo.
+    restarted: HashSet<String>,
+    /// Playbooks whose `always` is still to run.
     always: Vec<(EnvId, ScopeId)>,
+    /// The rounds of each loop whose results are named.
+    rounds: HashMap<FrameId, BTreeMap<String, EnvId>>,
     past_no_return: bool,
-    any_started: bool,
+    /// Whether a step that changes something has started.
+    changed: bool,
+    /// How many findings of its own the run has.
+    raised: usize,
     findings: Vec<(StepKey, Finding)>,
     ended: Option<Ended>,
 }
@@ -90,15 +113,6 @@ pub enum Mode {
     Stopped,
     /// It has ended.
     Ended,
-}
-
-/// Why nothing new starts.
-#[derive(Clone, Debug)]
-struct Halt {
-    then: OnFailure,
-    why: String,
-    class: Class,
-    frame: Option<FrameId>,
 }
 
 impl State {
@@ -132,7 +146,10 @@ impl State {
 
     /// Returns what the run is doing.
     pub fn mode(&self) -> Mode {
-        self.mode
+        match self.stopped {
+            true => Mode::Stopped,
+            false => self.mode,
+        }
     }
 
     /// Returns how the run began.
@@ -165,7 +182,7 @@ impl State {
 
     /// Returns why a run that has stopped did so.
     pub fn stopped_why(&self) -> Option<String> {
-        match (&self.stopping, &self.halt) {
+        match (&self.stopping, self.halts.first()) {
             (Some(by), _) => Some(format!("stopped by {by}")),
             (None, Some(halt)) => Some(halt.why.clone()),
             (None, None) => None,
@@ -174,7 +191,7 @@ impl State {
 
     /// Returns whether a run that has stopped did so because a step failed.
     pub fn is_stopped_by_failure(&self) -> bool {
-        self.stopping.is_none() && self.halt.is_some()
+        self.stopping.is_none() && !self.halts.is_empty()
     }
 
     /// Returns the time of the last event.
@@ -230,23 +247,34 @@ impl State {
         self.registered.iter().any(|undo| undo.result.is_none())
     }
 
-    /// Returns whether anything was written down that acts.
+    /// Returns whether any step has run.
     pub fn any_started(&self) -> bool {
-        self.any_started
+        self.root().is_some_and(|root| self.frames[root].started)
     }
 
     /// Returns the state from which a new run undoes what this one has left.
+    ///
+    /// What this one has tried to undo without success is tried once more.
     pub fn take_over(mut self) -> State {
         self.clear_due();
-        self.mode = Mode::Fresh;
-        self.ended = None;
-        self.halt = None;
-        self.stopping = None;
-        self.findings.clear();
-        self.suspended.clear();
-        self.always.clear();
-        self.undoing = None;
-        self
+        let mut registered = self.registered;
+        for undo in &mut registered {
+            let remains = undo.result.as_ref().and_then(|result| result.remains());
+            if remains.is_some() {
+                undo.result = None;
+            }
+        }
+        State {
+            frames: self.frames,
+            keys: self.keys,
+            envs: self.envs,
+            rounds: self.rounds,
+            now: self.now,
+            serial: self.serial,
+            changed: self.changed,
+            registered,
+            ..State::default()
+        }
     }
 
     /// Takes in what has happened.
@@ -255,18 +283,20 @@ impl State {
         self.fresh.clear();
         match &event.body {
             Body::Begun(begun) => self.begin(plan, begun),
-            Body::Stopping { by } => self.stopping = Some(by.clone()),
+            Body::Stopping { by } => {
+                self.stopping = Some(by.clone());
+                self.withdraw();
+            }
             Body::Stopped { .. } => {
                 self.answered_run();
-                self.mode = Mode::Stopped;
+                self.stopped = true;
             }
             Body::Resumed { goal, .. } => self.resume(plan, *goal),
             Body::RollingBack { .. } => {
                 self.answered_run();
-                self.mode = Mode::RollingBack;
-                self.roll_back(plan);
+                self.begin_rollback(plan);
             }
-            Body::Undone(undone) => self.undone(plan, &event.step, undone),
+            Body::Undone(undone) => self.undone(plan, undone),
             Body::Undoing { .. } => {}
             Body::Always => {
                 self.answered_run();
@@ -277,10 +307,13 @@ impl State {
                 self.answered_run();
                 self.mode = Mode::Ended;
                 self.ended = Some(ended.clone());
+                self.settle_states();
             }
             Body::Raised(finding) => {
                 self.answered_run();
+                self.raised += 1;
                 self.findings.push((event.step.clone(), finding.clone()));
+                self.finish_run(plan);
             }
             body => self.apply_to_step(plan, event, body),
         }
@@ -292,23 +325,22 @@ impl State {
         self.started_at = self.now;
         self.mode = Mode::Working;
         if begun.undoes.is_some() {
-            self.halt = Some(Halt {
+            return self.halt(Halt {
                 then: OnFailure::Rollback,
                 why: format!("asked for by {}", begun.user),
                 class: Class::Cancelled,
                 frame: None,
             });
-            return;
         }
-        let env = self.enter_scope(plan, ScopeId(0), &begun.inputs, String::new());
-        let frame = self.new_frame(Role::Playbook(ScopeId(0)), None, env, "".into());
-        self.frames[frame].phase = Phase::Require;
-        self.frames[frame].inside = Inside::nodes(plan.root().steps.as_slice().into(), 1);
-        self.advance(plan, frame);
+        let root = self.enter_scope(plan, ScopeId(0), &begun.inputs, None);
+        if self.name_vars_or_fail(plan, root, ScopeId(0)) {
+            self.frames[root].phase = Phase::Require;
+            self.advance(plan, root);
+        }
     }
 
     fn apply_to_step(&mut self, plan: &Plan, event: &Event, body: &Body) {
-        let Some(&frame) = self.keys.get(&event.step) else {
+        let Some(frame) = self.waiting_at(&event.step) else {
             return;
         };
         match body {
@@ -318,18 +350,13 @@ impl State {
                     self.frames[frame].phase = Phase::Guards(0);
                     self.advance(plan, frame);
                 } else {
-                    self.halt_run(
-                        None,
-                        OnFailure::Rollback,
-                        Class::Refused,
-                        &missing.join("; "),
-                    );
+                    self.refuse_run(Class::Refused, missing.join("; "));
                 }
             }
             Body::Asserted(asserted) => self.asserted(plan, frame, asserted),
             Body::Skipped { .. } => {
                 self.answered(frame);
-                self.end_step(plan, frame, StepState::Skipped, None);
+                self.end_step(plan, frame, StepState::Skipped, Default::default());
             }
             Body::Entered { rounds, branch } => {
                 self.entered(plan, frame, rounds.as_deref(), *branch)
@@ -364,402 +391,15 @@ impl State {
             } => self.not_yet(plan, frame, *attempt, *held_since),
             Body::Woke => {
                 self.answered(frame);
-                self.frames[frame].phase = Phase::Start;
+                self.frames[frame].phase = match self.frames[frame].phase {
+                    Phase::Sleep(_, Then::Ask) => Phase::Unless,
+                    _ => Phase::Start,
+                };
                 self.advance(plan, frame);
             }
             Body::Settled { how } => self.settled(plan, frame, how),
             _ => {}
         }
-    }
-
-    fn asserted(&mut self, plan: &Plan, frame: FrameId, asserted: &Asserted) {
-        self.answered(frame);
-        let holds = asserted.holds;
-        match (self.frames[frame].phase.clone(), asserted.which) {
-            (Phase::Settle(Settle::Unless), _) => {
-                if holds == Some(true) {
-                    self.settle_done(plan, frame, &Value::map(Default::default()));
-                } else {
-                    self.frames[frame].phase = Phase::Settle(Settle::Look);
-                    self.advance(plan, frame);
-                }
-            }
-            (_, Assertion::Unless) => match (&asserted.error, holds) {
-                (Some(failure), _) => self.fail_later(plan, frame, failure.clone()),
-                (None, Some(true)) => {
-                    self.end_step(plan, frame, StepState::Already, Some(Default::default()))
-                }
-                _ => {
-                    self.frames[frame].phase = Phase::Look;
-                    self.advance(plan, frame);
-                }
-            },
-            (_, Assertion::Guard(index)) => {
-                let refused = match &asserted.error {
-                    Some(failure) => Some(failure.clone()),
-                    None if holds == Some(false) => Some(Failure::refused(asserted.why.clone())),
-                    None => None,
-                };
-                match refused {
-                    Some(failure) => self.fail_later(
-                        plan,
-                        frame,
-                        Failure {
-                            class: Class::Refused,
-                            ..failure
-                        },
-                    ),
-                    None => {
-                        self.frames[frame].phase = Phase::Guards(index + 1);
-                        self.advance(plan, frame);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Ends `frame` with `failure`: a step by an event of its own, a playbook by halting the run.
-    fn fail_later(&mut self, plan: &Plan, frame: FrameId, failure: Failure) {
-        match self.frames[frame].role {
-            Role::Step(_) => {
-                let body = self.judge(plan, frame, Err(failure), Default::default(), Vec::new());
-                self.record(frame, body);
-            }
-            _ => {
-                let owner = self.frames[frame].parent;
-                match owner {
-                    // A called playbook that is refused fails its `call` step.
-                    Some(call) => {
-                        self.frames[frame].phase = Phase::Ended;
-                        let body =
-                            self.judge(plan, call, Err(failure), Default::default(), Vec::new());
-                        self.record(call, body);
-                    }
-                    None => {
-                        let class = failure.class;
-                        self.halt_run(None, OnFailure::Rollback, class, &failure.line());
-                    }
-                }
-            }
-        }
-    }
-
-    fn finished(&mut self, plan: &Plan, frame: FrameId, finished: &Finished) {
-        self.answered(frame);
-        let key = self.frames[frame].key.clone();
-        self.findings.extend(
-            finished
-                .findings
-                .iter()
-                .map(|finding| (key.clone(), finding.clone())),
-        );
-        let this = &mut self.frames[frame];
-        this.acting = false;
-        if let Some(again) = finished.again {
-            this.phase = Phase::Sleep(again);
-            this.state = StepState::Running;
-            self.advance(plan, frame);
-            return;
-        }
-        if !matches!(finished.state, StepState::Failed | StepState::Refused) {
-            self.end_step(
-                plan,
-                frame,
-                finished.state,
-                Some(self.kept(plan, frame, finished)),
-            );
-            return;
-        }
-        let failure = finished
-            .failure
-            .clone()
-            .unwrap_or_else(|| Failure::internal("fail"));
-        let result = self.kept(plan, frame, finished);
-        if self.stopping.is_some() && !self.is_aside(frame) {
-            let this = &mut self.frames[frame];
-            this.state = StepState::Failed;
-            this.phase = Phase::Unless;
-            self.suspended.push(frame);
-            return;
-        }
-        let then = finished.then.unwrap_or(OnFailure::Rollback);
-        if then == OnFailure::Continue || self.is_aside(frame) {
-            self.end_step(plan, frame, finished.state, Some(result));
-            return;
-        }
-        let this = &mut self.frames[frame];
-        this.state = finished.state;
-        this.phase = Phase::Unless;
-        this.result = Some(Value::map(result));
-        self.halt_run(
-            Some(frame),
-            then,
-            failure.class,
-            &format!("step `{key}` failed: {}", failure.line()),
-        );
-    }
-
-    fn halt_run(&mut self, frame: Option<FrameId>, then: OnFailure, class: Class, why: &str) {
-        match &self.halt {
-            // The first failure names the reason; the strongest consequence of any holds.
-            Some(_) => {
-                if let Some(frame) = frame {
-                    self.suspended.push(frame);
-                }
-            }
-            None => {
-                self.halt = Some(Halt {
-                    then,
-                    why: why.to_owned(),
-                    class,
-                    frame,
-                })
-            }
-        }
-    }
-
-    fn replied(
-        &mut self,
-        plan: &Plan,
-        frame: FrameId,
-        question: &crate::kind::Digest,
-        by: &str,
-        reply: &Reply,
-    ) {
-        self.answered(frame);
-        if let Some(halt) = self
-            .halt
-            .clone()
-            .filter(|halt| halt.then == OnFailure::Ask && halt.frame == Some(frame))
-        {
-            self.answered_run();
-            self.after_failure(plan, frame, halt, reply);
-            return;
-        }
-        match self.frames[frame].phase {
-            Phase::Settle(_) => match command::settlement(reply) {
-                crate::event::Settlement::Done(value) => self.settle_done(plan, frame, &value),
-                crate::event::Settlement::Redo => self.redo(plan, frame),
-                crate::event::Settlement::Undo => self.settle_undo(frame),
-            },
-            Phase::Confirm => match reply {
-                Reply::Yes => {
-                    let this = &mut self.frames[frame];
-                    this.confirmed = Some(question.clone());
-                    // Time has passed while a person thought: what was looked at is looked at again.
-                    this.phase = if by.starts_with("--") || by == PREVIEW {
-                        Phase::Start
-                    } else {
-                        Phase::Unless
-                    };
-                    self.advance(plan, frame);
-                }
-                Reply::No { why } => self.fail_later(plan, frame, Failure::refused(why.clone())),
-                _ => self.fail_later(
-                    plan,
-                    frame,
-                    Failure::refused("the question was not answered with yes or no"),
-                ),
-            },
-            _ => {
-                let body = self.judge_reply(plan, frame, reply);
-                self.record(frame, body);
-            }
-        }
-    }
-
-    fn after_failure(&mut self, plan: &Plan, frame: FrameId, halt: Halt, reply: &Reply) {
-        match reply {
-            Reply::Retry => {
-                self.halt = None;
-                self.wake_all(plan, Some(frame));
-            }
-            Reply::Skip { .. } => {
-                self.halt = None;
-                let suspended = std::mem::take(&mut self.suspended);
-                let result = self.frames[frame].result.take();
-                let state = self.frames[frame].state;
-                let fields = match result {
-                    Some(Value::Map(fields)) => Some((*fields).clone()),
-                    _ => None,
-                };
-                self.end_step(plan, frame, state, fields);
-                for frame in suspended {
-                    self.advance(plan, frame);
-                }
-            }
-            Reply::RollBack => {
-                self.halt = Some(Halt {
-                    then: OnFailure::Rollback,
-                    ..halt
-                })
-            }
-            _ => {
-                self.halt = Some(Halt {
-                    then: OnFailure::Stop,
-                    ..halt
-                })
-            }
-        }
-    }
-
-    /// Ends a step and lets what is around it go on.
-    fn end_step(
-        &mut self,
-        plan: &Plan,
-        frame: FrameId,
-        state: StepState,
-        result: Option<crate::value::Fields>,
-    ) {
-        let value = self.common_fields(plan, frame, state, result);
-        let this = &mut self.frames[frame];
-        this.state = state;
-        this.phase = Phase::Ended;
-        this.result = Some(value);
-        this.needed = None;
-        this.action = None;
-        this.inside = Inside::nothing();
-        let parent = this.parent;
-        if let Some(parent) = parent {
-            self.inside_ended(plan, parent, state);
-        }
-    }
-
-    fn inside_ended(&mut self, plan: &Plan, parent: FrameId, state: StepState) {
-        let failed = matches!(state, StepState::Failed | StepState::Refused);
-        let gives_up = failed && matches!(self.block_of(parent), Role::Rollback(_));
-        let inside = &mut self.frames[parent].inside;
-        inside.live -= 1;
-        inside.changed |= state == StepState::Changed;
-        if gives_up {
-            inside.failed = true;
-            inside.next = inside.len();
-        }
-        self.run_inside(plan, parent);
-    }
-
-    /// When nothing runs any more and something is to happen to the run as a whole: makes that due.
-    fn quiet(&mut self, plan: &Plan) {
-        if !self.due.is_empty() || matches!(self.mode, Mode::Fresh | Mode::Stopped | Mode::Ended) {
-            return;
-        }
-        if let Some(by) = &self.stopping {
-            let why = format!("stopped by {by}");
-            self.record_run(Body::Stopped { why });
-            return;
-        }
-        let Some(halt) = &self.halt else { return };
-        if self.mode != Mode::Working {
-            return;
-        }
-        match halt.then {
-            OnFailure::Rollback => {
-                let why = halt.why.clone();
-                self.record_run(Body::RollingBack { why });
-            }
-            OnFailure::Stop | OnFailure::Continue => {
-                let why = halt.why.clone();
-                self.record_run(Body::Stopped { why });
-            }
-            OnFailure::Ask => self.ask_after_failure(plan),
-        }
-    }
-
-    fn issue(&mut self, frame: FrameId, phase: JobPhase, job: Job) {
-        let step = self.frames[frame].key.clone();
-        let attempt = match phase {
-            JobPhase::Perform => self.frames[frame].attempt + 1,
-            _ => 0,
-        };
-        let serial = self.push(Command {
-            id: CommandId {
-                step,
-                phase,
-                attempt,
-            },
-            job,
-        });
-        self.frames[frame].due = Some(serial);
-    }
-
-    fn push(&mut self, command: Command) -> u64 {
-        self.serial += 1;
-        self.due.insert(self.serial, command);
-        self.fresh.push(self.serial);
-        self.serial
-    }
-
-    fn record(&mut self, frame: FrameId, body: Body) {
-        self.issue(frame, JobPhase::Record, Job::Record(Box::new(body)));
-    }
-
-    fn record_run(&mut self, body: Body) {
-        self.record_about("".into(), body);
-    }
-
-    fn record_about(&mut self, step: StepKey, body: Body) {
-        let id = CommandId {
-            step,
-            phase: JobPhase::Record,
-            attempt: 0,
-        };
-        self.run_due = Some(self.push(Command {
-            id,
-            job: Job::Record(Box::new(body)),
-        }));
-    }
-
-    fn answered(&mut self, frame: FrameId) {
-        if let Some(serial) = self.frames[frame].due.take() {
-            self.due.remove(&serial);
-        }
-    }
-
-    fn answered_run(&mut self) {
-        if let Some(serial) = self.run_due.take() {
-            self.due.remove(&serial);
-        }
-    }
-
-    fn clear_due(&mut self) {
-        self.due.clear();
-        self.fresh.clear();
-        self.run_due = None;
-        for frame in &mut self.frames {
-            frame.due = None;
-        }
-    }
-
-    fn new_frame(
-        &mut self,
-        role: Role,
-        parent: Option<FrameId>,
-        env: EnvId,
-        key: StepKey,
-    ) -> FrameId {
-        let id = self.frames.len();
-        if matches!(role, Role::Step(_)) || key.is_empty() {
-            self.keys.insert(key.clone(), id);
-        }
-        self.frames.push(Frame {
-            role,
-            parent,
-            env,
-            key,
-            phase: Phase::When,
-            state: StepState::Pending,
-            due: None,
-            attempt: 0,
-            needed: None,
-            started: false,
-            acting: false,
-            action: None,
-            confirmed: None,
-            result: None,
-            tries: Tries::default(),
-            inside: Inside::nothing(),
-        });
-        id
     }
 
     fn ancestors(&self, frame: FrameId) -> impl Iterator<Item = FrameId> + '_ {
@@ -792,33 +432,3 @@ impl State {
 
 /// Who answers in a preview.
 pub const PREVIEW: &str = "preview";
-
-/// How a run ends, and what is left.
-pub(super) fn outcome(state: &State) -> (Outcome, String) {
-    let Some(halt) = &state.halt else {
-        return (Outcome::Succeeded, String::new());
-    };
-    let remains = state.registered.iter().any(|undo| {
-        undo.result
-            .as_ref()
-            .is_some_and(|result| result.remains().is_some())
-    });
-    let undone = state
-        .registered
-        .iter()
-        .any(|undo| matches!(undo.result, Some(crate::event::UndoResult::Undone)));
-    let rollback_run = state
-        .begun
-        .as_ref()
-        .is_some_and(|begun| begun.undoes.is_some());
-    let outcome = if remains {
-        Outcome::RollbackIncomplete
-    } else if undone || rollback_run {
-        Outcome::RolledBack
-    } else if halt.class == Class::Refused {
-        Outcome::Refused
-    } else {
-        Outcome::Failed
-    };
-    (outcome, halt.why.clone())
-}

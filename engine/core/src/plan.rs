@@ -250,6 +250,18 @@ impl Node {
         self.effect == Effect::Destroy && self.irreversible.is_some()
     }
 
+    /// Returns whether other steps lie inside it.
+    pub fn is_structure(&self) -> bool {
+        matches!(
+            self.body,
+            Body::Group(_)
+                | Body::Parallel { .. }
+                | Body::Foreach { .. }
+                | Body::Choose(_)
+                | Body::Call { .. }
+        )
+    }
+
     /// Returns the kind of a step that has one.
     pub fn work(&self) -> Option<&Work> {
         match &self.body {
@@ -512,6 +524,11 @@ pub struct Named {
 }
 
 impl Named {
+    /// Returns whether anything of the result is named.
+    pub fn is_used(&self) -> bool {
+        self.whole || !self.fields.is_empty()
+    }
+
     /// Returns whether the field is kept.
     pub fn keeps(&self, field: &str) -> bool {
         self.whole || self.fields.contains(field)

@@ -14,7 +14,7 @@ use crate::{
     diagnostic::{Diagnostic, Source},
     expression::Expression,
     kind::{Digest, Kind},
-    plan::{Guard, OnFailure, Requirement, Scope, Work},
+    plan::{Body, Guard, OnFailure, Requirement, Scope, Work},
     schema::Templates,
     units::Span,
     yaml::{self, Data, Limits, Node},
@@ -99,6 +99,7 @@ impl Reader<'_> {
         for (node, named) in std::mem::take(&mut self.names.named) {
             self.nodes[node.0].named = named;
         }
+        self.name_rounds();
         let ids = self
             .names
             .steps
@@ -145,6 +146,22 @@ impl Reader<'_> {
             stale_after: optional(root, "stale_after")
                 .and_then(|text| text.parse().ok())
                 .unwrap_or(STALE_AFTER),
+        }
+    }
+
+    /// Keeps the results of every step in a loop that is named from outside: its rounds are reached through it.
+    fn name_rounds(&mut self) {
+        for index in 0..self.nodes.len() {
+            let node = &self.nodes[index];
+            // A step comes after the structure it lies in.
+            if matches!(node.body, Body::Foreach { .. }) && node.named.is_used() {
+                let mut inside = super::step::inside(&node.body);
+                while let Some(id) = inside.pop() {
+                    let step = &mut self.nodes[id.0];
+                    step.named.whole = true;
+                    inside.extend(super::step::inside(&step.body));
+                }
+            }
         }
     }
 

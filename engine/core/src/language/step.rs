@@ -648,12 +648,6 @@ impl Reader<'_> {
             .collect();
         let outer = self.nodes[this.0].id.clone();
         self.names.hide(&inside, &outer);
-        for id in &inside {
-            // From outside the loop their results are named through the loop's, so all of them are kept.
-            if let Some(node) = self.names.steps.get(id).and_then(|step| step.node) {
-                self.names.named.entry(node).or_default();
-            }
-        }
         let at_once = value.get("at_once").map(|node| self.tree(node, around));
         match items {
             Some(items) => Body::Foreach {

@@ -1,11 +1,11 @@
 //! What the machine wants of the world, and what the world answers.
 
 use crate::{
-    event::{Body, Output, Question, Reply, Settlement, StepKey, UndoResult},
+    event::{Body, Output, Question, Reply, StepKey, UndoResult},
     kind::{Description, Effect, Failure, Looked, UndoRecord},
     plan::{Requirement, Sensitive},
     units::{Span, Time},
-    value::{Fields, Value},
+    value::Value,
 };
 
 /// Something for the driver to do.
@@ -151,15 +151,6 @@ pub enum Answer {
     Undone(UndoResult),
     /// The time has come.
     Slept,
-}
-
-/// How a settled step goes on; kept apart from [`Reply`] because no person need be asked.
-pub(super) fn settlement(reply: &Reply) -> Settlement {
-    match reply {
-        Reply::Retry => Settlement::Redo,
-        Reply::Done { .. } | Reply::Yes => Settlement::Done(Value::map(Fields::new())),
-        _ => Settlement::Undo,
-    }
 }
 
 /// An answer to what is not due.

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     event::{StepKey, StepState},
-    kind::Digest,
+    kind::{Description, Digest, Failure},
     plan::{NodeId, ScopeId},
     units::Time,
     value::Value,
@@ -17,6 +17,8 @@ pub(super) type FrameId = usize;
 pub(super) type EnvId = usize;
 
 /// A step that has begun, or a block of steps.
+///
+/// What only a step at work needs is boxed and dropped at its end: a run keeps the frames of all its steps.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
     pub role: Role,
@@ -30,29 +32,42 @@ pub(super) struct Frame {
     pub due: Option<u64>,
     /// Attempts that have started.
     pub attempt: u32,
-    /// What the last look found to be needed: the state before and the change in a line.
-    pub needed: Option<(Value, String)>,
-    /// Whether `needed` is fixed, because the step has started from it.
+    /// Whether it has started: what its look found before is fixed from then on.
     pub started: bool,
     /// Whether the current attempt has started and not finished.
     pub acting: bool,
-    /// What the look would do, for the question.
-    pub action: Option<crate::kind::Description>,
-    /// The question that was answered with yes.
-    pub confirmed: Option<Digest>,
+    /// Whether its undo is registered.
+    pub registered: bool,
     /// The kept fields of its result.
     pub result: Option<Value>,
-    /// When the first try of an `until` began, and since when its condition has held.
-    pub tries: Tries,
-    /// The steps or rounds inside.
-    pub inside: Inside,
+    /// The called playbook, of a `call`.
+    pub called: Option<FrameId>,
+    pub shown: Option<Box<Shown>>,
+    pub tries: Option<Box<Tries>>,
+    pub inside: Option<Box<Inside>>,
 }
 
-/// The tries of an `until`.
+/// What a look has found, and what a person said to it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shown {
+    /// What the step would do, or does.
+    pub action: Option<Description>,
+    /// The state before and the change in a line, where a change is needed.
+    pub needed: Option<(Value, String)>,
+    /// The question that was answered with yes.
+    pub confirmed: Option<Digest>,
+}
+
+/// The tries of a `retry` or an `until`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tries {
+    /// Attempts that have failed. One that the engine's own end cut off is none of them.
+    pub failed: u32,
+    /// Tries whose condition did not hold.
     pub count: u32,
+    /// When the first try of an `until`, or a wait, began.
     pub since: Option<Time>,
+    /// Since when the condition of an `until` has held.
     pub held_since: Option<Time>,
 }
 
@@ -71,8 +86,8 @@ pub(super) enum Role {
     Always,
 }
 
-/// What a frame is at. [`advance`](super::State) can be called again at any of them.
-#[derive(Clone, Debug, PartialEq)]
+/// What a frame is at. A frame can be advanced again at any of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Phase {
     /// Programs are looked for (the run's own playbook only).
     Require,
@@ -85,11 +100,20 @@ pub(super) enum Phase {
     Start,
     /// It acts, or what is inside it does.
     Inside,
-    /// It sleeps before the next attempt.
-    Sleep(Time),
+    /// It sleeps before the next attempt, which then acts at once or is asked everything again.
+    Sleep(Time, Then),
     /// It was acting when the engine died.
     Settle(Settle),
     Ended,
+}
+
+/// What comes after a sleep.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Then {
+    /// The failed attempt had passed its guards and its confirm.
+    Act,
+    /// It failed before that.
+    Ask,
 }
 
 /// How far the settling of a step in doubt has come.
@@ -97,6 +121,8 @@ pub(super) enum Phase {
 pub(super) enum Settle {
     Unless,
     Look,
+    /// Its `unless` says that it is done; its look is to give the result.
+    Result,
     Ask,
 }
 
@@ -110,8 +136,8 @@ pub(super) struct Inside {
     pub live: usize,
     /// How many may be live at once.
     pub at_once: usize,
-    /// One of them has failed or was refused.
-    pub failed: bool,
+    /// Why the frame gives up, where one of them has failed and the run is not halted by it.
+    pub failure: Option<Failure>,
     /// One of them has changed something.
     pub changed: bool,
 }
@@ -124,18 +150,68 @@ pub(super) enum List {
     Rounds(Arc<[(String, Value)]>),
 }
 
-impl Inside {
-    pub(super) fn nothing() -> Inside {
-        Inside::nodes(Arc::new([]), 1)
+impl Frame {
+    pub(super) fn new(role: Role, parent: Option<FrameId>, env: EnvId, key: StepKey) -> Frame {
+        Frame {
+            role,
+            parent,
+            env,
+            key,
+            phase: Phase::When,
+            state: StepState::Pending,
+            due: None,
+            attempt: 0,
+            started: false,
+            acting: false,
+            registered: false,
+            result: None,
+            called: None,
+            shown: None,
+            tries: None,
+            inside: None,
+        }
     }
 
+    pub(super) fn shown(&mut self) -> &mut Shown {
+        self.shown.get_or_insert_default()
+    }
+
+    pub(super) fn tries(&mut self) -> &mut Tries {
+        self.tries.get_or_insert_default()
+    }
+
+    /// Returns the state before the change, where a look or the start told it.
+    pub(super) fn before(&self) -> Option<&Value> {
+        let (before, _) = self.shown.as_ref()?.needed.as_ref()?;
+        Some(before)
+    }
+
+    /// Returns what the step would do, or does.
+    pub(super) fn action(&self) -> Option<&Description> {
+        self.shown.as_ref()?.action.as_ref()
+    }
+
+    /// Returns the number of the attempt that the next answer belongs to.
+    pub(super) fn current_attempt(&self) -> u32 {
+        match self.acting || matches!(self.phase, Phase::Settle(_)) {
+            true => self.attempt.max(1),
+            false => self.attempt + 1,
+        }
+    }
+}
+
+impl Inside {
     pub(super) fn nodes(nodes: Arc<[NodeId]>, at_once: usize) -> Inside {
+        Inside::new(List::Nodes(nodes), at_once)
+    }
+
+    pub(super) fn new(list: List, at_once: usize) -> Inside {
         Inside {
-            list: List::Nodes(nodes),
+            list,
             next: 0,
             live: 0,
             at_once,
-            failed: false,
+            failure: None,
             changed: false,
         }
     }

@@ -3,19 +3,13 @@
 //! The verdict is made once, when the answer comes in, and stands in the event: replay takes it as it is.
 
 use super::{
-    Answer, CommandId, Halt, Job, NotDue, State,
-    frame::{FrameId, Phase, Role, Settle},
+    State,
+    frame::{FrameId, Phase, Role, Then},
 };
 use crate::{
-    event::{
-        Asserted, Assertion, Body, Finding, Finished, Output, Reply, Settlement, StepState, Undone,
-    },
-    expression::Expression,
-    kind::{Class, Effect, Failure, Looked},
-    plan::{
-        Backoff, Body as NodeBody, Expect, ExpectSeverity, Node, OnFailure, Plan, Retry, Severity,
-        Until,
-    },
+    event::{Body, Finding, Finished, Output, StepState},
+    kind::{Class, Effect, Failure},
+    plan::{Backoff, Body as NodeBody, Node, OnFailure, Plan, Retry, Severity},
     units::{Span, Time},
     value::{Fields, Value},
 };
@@ -25,141 +19,54 @@ const SHORT: usize = 1024;
 /// Result texts that some expression names are kept up to this many bytes.
 const LONG: usize = 256 * 1024;
 
-impl State {
-    /// Returns the event that an answer makes, with the machine's verdict in it.
-    ///
-    /// `at` is the time of the event.
-    ///
-    /// # Errors
-    ///
-    /// When what is answered is not due.
-    pub fn event(
-        &self,
-        plan: &Plan,
-        id: &CommandId,
-        at: Time,
-        answer: Answer,
-    ) -> Result<Body, NotDue> {
-        let not_due = || NotDue {
-            step: id.step.clone(),
-            phase: id.phase,
-        };
-        let command = self
-            .due
-            .values()
-            .find(|command| command.id == *id)
-            .ok_or_else(not_due)?;
-        let frame = self.keys.get(&id.step).copied();
-        Ok(match (answer, &command.job) {
-            (Answer::Recorded, Job::Record(body)) => (**body).clone(),
-            (Answer::Required(missing), Job::Require(_)) => Body::Required { missing },
-            (Answer::Probed(result), Job::Probe(_)) => {
-                Body::Asserted(self.probed(plan, frame.ok_or_else(not_due)?, result))
-            }
-            (Answer::Looked { action, look, took }, Job::Look(_)) => {
-                let frame = frame.ok_or_else(not_due)?;
-                match (look, &self.frames[frame].phase) {
-                    (Ok(look), Phase::Settle(_)) => Body::Looked { action, look },
-                    (Err(_), Phase::Settle(_)) => Body::Looked {
-                        action,
-                        look: Looked::Unclear,
-                    },
-                    (Ok(Looked::Done(result)), _) => {
-                        self.judge_at(plan, frame, at, Ok(result), took, Vec::new(), true)
-                    }
-                    (Err(failure), _) => {
-                        self.judge_at(plan, frame, at, Err(failure), took, Vec::new(), true)
-                    }
-                    (Ok(look), _) => Body::Looked { action, look },
-                }
-            }
-            (Answer::Replied { by, reply }, Job::Ask(question)) => Body::Answered {
-                question: question.digest(),
-                by,
-                reply,
-            },
-            (
-                Answer::Started { action, undo },
-                Job::Perform {
-                    before, registered, ..
-                },
-            ) => Body::Started {
-                attempt: id.attempt,
-                action,
-                before: before.clone().filter(|_| !registered),
-                undo: undo.filter(|_| !registered),
-            },
-            (Answer::Started { action, .. }, Job::Notify { .. }) => Body::Started {
-                attempt: id.attempt,
-                action,
-                before: None,
-                undo: None,
-            },
-            (
-                Answer::Finished {
-                    result,
-                    took,
-                    output,
-                },
-                Job::Perform { .. } | Job::Notify { .. },
-            ) => self.judge_at(
-                plan,
-                frame.ok_or_else(not_due)?,
-                at,
-                result,
-                took,
-                output,
-                false,
-            ),
-            (Answer::Undoing, Job::Undo { record, .. }) => Body::Undoing {
-                summary: record.summary.clone(),
-            },
-            (Answer::Undone(result), Job::Undo { record, .. }) => Body::Undone(Undone {
-                result,
-                summary: record.summary.clone(),
-            }),
-            (Answer::Slept, Job::Sleep(_)) => Body::Woke,
-            _ => return Err(not_due()),
-        })
-    }
+/// What a step has given, before anything is made of it.
+pub(super) struct Given {
+    pub at: Time,
+    pub result: Result<Value, Failure>,
+    pub took: Span,
+    pub output: Vec<Output>,
+    /// Whether a look gave it, and nothing acted.
+    pub by_look: bool,
+}
 
-    /// Like [`State::judge_at`] for what the machine decides by itself, at the time of the last event.
+/// What has been made of a result so far.
+pub(super) struct Verdict {
+    pub result: Result<Value, Failure>,
+    pub findings: Vec<Finding>,
+}
+
+impl State {
+    /// Returns the end of a step that the machine decides by itself, at the time of the last event.
     pub(super) fn judge(
         &self,
         plan: &Plan,
         frame: FrameId,
         result: Result<Value, Failure>,
-        took: Span,
-        output: Vec<Output>,
     ) -> Body {
-        self.judge_at(plan, frame, self.now, result, took, output, false)
+        let given = Given {
+            at: self.now,
+            result,
+            took: Span::default(),
+            output: Vec::new(),
+            by_look: false,
+        };
+        self.judge_given(plan, frame, given)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one answer, named where they are built"
-    )]
-    fn judge_at(
-        &self,
-        plan: &Plan,
-        frame: FrameId,
-        at: Time,
-        result: Result<Value, Failure>,
-        took: Span,
-        output: Vec<Output>,
-        by_look: bool,
-    ) -> Body {
+    /// Returns the end of a step, or of a try of it.
+    pub(super) fn judge_given(&self, plan: &Plan, frame: FrameId, given: Given) -> Body {
         let Some(node) = self.node(plan, frame) else {
-            return Body::Woke;
+            unreachable!(
+                "only steps are judged: a playbook is refused by its call or with the run"
+            );
         };
-        let at = at.max(self.now);
-        let attempt = self.frames[frame].attempt.max(1);
+        let at = given.at.max(self.now);
+        let common = self.common(node, frame, at, &given);
         let mut verdict = Verdict {
-            result,
+            result: given.result,
             findings: Vec::new(),
-            again: None,
         };
-        let fields = verdict.fields(self.common(node, frame, at, took, by_look));
+        let fields = verdict.fields(common);
         if let Some(until) = &node.until
             && let Some(body) = self.not_held(plan, frame, until, at, &fields, &mut verdict)
         {
@@ -168,36 +75,40 @@ impl State {
         if verdict.result.is_ok() {
             self.check(plan, frame, &node.expect, &fields, &mut verdict);
         }
+        let Verdict {
+            result,
+            mut findings,
+        } = verdict;
+        let failure = result.err();
+        let again = failure
+            .as_ref()
+            .and_then(|failure| self.retry_at(plan, frame, node, failure, at));
         let mut then = None;
-        if let Err(failure) = &verdict.result {
-            verdict.again = self.retry_at(plan, frame, node, failure, at);
-            if verdict.again.is_none() {
-                then = Some(self.then(plan, frame, node, failure));
-                self.raise(plan, frame, failure, then, &mut verdict.findings);
-            }
+        if let (Some(failure), None) = (&failure, again) {
+            then = self.then(plan, frame, node, failure);
+            findings.extend(self.passed_over(plan, frame, node, failure, then));
         }
-        let state = match &verdict.result {
-            _ if verdict.again.is_some() => StepState::Running,
-            Err(failure) if failure.class == Class::Refused => StepState::Refused,
-            Err(_) => StepState::Failed,
-            Ok(_) if by_look && node.effect > Effect::Read => StepState::Already,
-            Ok(_) if self.has_changed(node, frame) => StepState::Changed,
-            Ok(_) => StepState::Ok,
+        let state = match &failure {
+            Some(_) if again.is_some() => StepState::Running,
+            Some(failure) if failure.class == Class::Refused => StepState::Refused,
+            Some(_) => StepState::Failed,
+            None if given.by_look && node.effect > Effect::Read => self.already(frame),
+            None if self.has_changed(node, frame) => StepState::Changed,
+            None => StepState::Ok,
         };
-        let failure = verdict.result.err();
         let result = match failure {
             None => self.stored(node, fields),
             Some(_) => Fields::new(),
         };
         Body::Finished(Box::new(Finished {
-            attempt,
+            attempt: self.frames[frame].current_attempt(),
             state,
             result,
             failure,
-            findings: verdict.findings,
-            again: verdict.again,
-            took,
-            output,
+            findings,
+            again,
+            took: given.took,
+            output: given.output,
             then,
         }))
     }
@@ -205,253 +116,26 @@ impl State {
     fn has_changed(&self, node: &Node, frame: FrameId) -> bool {
         match &node.body {
             NodeBody::Work(_) | NodeBody::Notify { .. } => node.effect > Effect::Read,
-            _ => self.frames[frame].inside.changed,
+            _ => self.frames[frame].has_changed_inside(),
         }
     }
 
-    fn common(&self, node: &Node, frame: FrameId, at: Time, took: Span, by_look: bool) -> Fields {
-        let changed = !by_look && self.has_changed(node, frame);
+    fn common(&self, node: &Node, frame: FrameId, at: Time, given: &Given) -> Fields {
+        let this = &self.frames[frame];
+        let changed = match given.by_look {
+            true => node.effect > Effect::Read && this.started,
+            false => self.has_changed(node, frame),
+        };
+        let tries = this.tries.as_ref().map_or(0, |tries| tries.count);
+        let attempts = i64::from(this.current_attempt()) + i64::from(tries);
         Fields::from([
             ("ok".to_owned(), Value::Bool(true)),
             ("ran".to_owned(), Value::Bool(true)),
             ("changed".to_owned(), Value::Bool(changed)),
             ("at".to_owned(), Value::Time(at)),
-            ("duration".to_owned(), Value::Duration(took)),
-            (
-                "attempts".to_owned(),
-                Value::Int(i64::from(self.frames[frame].attempt.max(1))),
-            ),
+            ("duration".to_owned(), Value::Duration(given.took)),
+            ("attempts".to_owned(), Value::Int(attempts)),
         ])
-    }
-
-    /// Asks an `until`: returns the event of a try whose condition does not hold yet; turns a passed deadline into a
-    /// failure.
-    fn not_held(
-        &self,
-        plan: &Plan,
-        frame: FrameId,
-        until: &Until,
-        at: Time,
-        fields: &Fields,
-        verdict: &mut Verdict,
-    ) -> Option<Body> {
-        let tries = self.frames[frame].tries;
-        let span = |tree: &crate::plan::Tree| self.read_tree::<Span>(plan, frame, tree);
-        let (within, stable_for) = match (
-            span(&until.within),
-            until.stable_for.as_ref().map(span).transpose(),
-        ) {
-            (Ok(Some(within)), Ok(stable_for)) => (within, stable_for.flatten()),
-            (Err(failure), _) | (_, Err(failure)) => {
-                verdict.result = Err(failure);
-                return None;
-            }
-            // A preview can't know how long; the answer is unknown as well.
-            (Ok(None), _) => return None,
-        };
-        let deadline = tries
-            .since
-            .unwrap_or(at)
-            .milliseconds
-            .saturating_add(within.milliseconds);
-        let value = Value::map(fields.clone());
-        let held = match &verdict.result {
-            Ok(_) => match self.holds(plan, frame, &until.that, Some(&value)) {
-                Ok(None) => return None,
-                Ok(Some(held)) => held,
-                Err(failure) => {
-                    verdict.result = Err(failure);
-                    return None;
-                }
-            },
-            Err(failure) => match failure.class {
-                Class::Transport | Class::Timeout | Class::Exit => false,
-                _ => return None,
-            },
-        };
-        let found = match &verdict.result {
-            Ok(_) => self.explain(plan, frame, &until.that, Some(&value)),
-            Err(failure) => failure.line(),
-        };
-        let held_since = held.then(|| tries.held_since.unwrap_or(at));
-        if let Some(since) = held_since {
-            let needed = stable_for.unwrap_or_default().milliseconds;
-            if at.milliseconds - since.milliseconds >= needed {
-                return None;
-            }
-            if since.milliseconds + needed <= deadline {
-                return Some(Body::NotYet {
-                    attempt: tries.count + 1,
-                    found,
-                    held_since,
-                });
-            }
-        } else if at.milliseconds < deadline
-            && at.milliseconds + stable_for.unwrap_or_default().milliseconds <= deadline
-        {
-            return Some(Body::NotYet {
-                attempt: tries.count + 1,
-                found,
-                held_since,
-            });
-        }
-        let source = until.that.text();
-        let message = match stable_for {
-            Some(stable) => {
-                format!("`{source}` did not hold for {stable} without a break within {within}")
-            }
-            None => format!("`{source}` did not hold within {within}"),
-        };
-        let mut failure = Failure::new(Class::Timeout, message);
-        failure.causes.push(found);
-        verdict.result = Err(failure);
-        None
-    }
-
-    /// Takes in a try whose condition does not hold yet: the next one comes after `every`.
-    pub(super) fn not_yet(
-        &mut self,
-        plan: &Plan,
-        frame: FrameId,
-        attempt: u32,
-        held_since: Option<Time>,
-    ) {
-        self.answered(frame);
-        let Some(node) = self.node(plan, frame) else {
-            return;
-        };
-        let every = node
-            .until
-            .as_ref()
-            .and_then(|until| {
-                self.read_tree::<Span>(plan, frame, &until.every)
-                    .ok()
-                    .flatten()
-            })
-            .unwrap_or(Span::from_seconds(1));
-        let now = self.now;
-        let this = &mut self.frames[frame];
-        this.acting = false;
-        this.tries.count = attempt;
-        this.tries.since.get_or_insert(now);
-        this.tries.held_since = held_since;
-        this.phase = Phase::Sleep(Time {
-            milliseconds: now.milliseconds + every.milliseconds,
-            ..now
-        });
-        self.advance(plan, frame);
-    }
-
-    fn check(
-        &self,
-        plan: &Plan,
-        frame: FrameId,
-        expects: &[Expect],
-        fields: &Fields,
-        verdict: &mut Verdict,
-    ) {
-        let result = Value::map(fields.clone());
-        for expect in expects {
-            let misses = match &expect.each {
-                None => self
-                    .miss(plan, frame, expect, &result, &[])
-                    .map(|miss| miss.into_iter().collect()),
-                Some(each) => self.misses(plan, frame, expect, each, &result),
-            };
-            match (misses, expect.severity) {
-                (Err(failure), _) => {
-                    verdict.result = Err(failure);
-                    return;
-                }
-                (Ok(misses), ExpectSeverity::Finding(severity)) => {
-                    verdict
-                        .findings
-                        .extend(misses.into_iter().map(|title| Finding {
-                            severity,
-                            title,
-                            advice: None,
-                        }));
-                }
-                (Ok(misses), ExpectSeverity::Failure) if !misses.is_empty() => {
-                    let mut failure = Failure::new(Class::Expect, misses[0].clone());
-                    failure.causes.extend(misses.into_iter().skip(1));
-                    verdict.result = Err(failure);
-                    return;
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn misses(
-        &self,
-        plan: &Plan,
-        frame: FrameId,
-        expect: &Expect,
-        each: &Expression,
-        result: &Value,
-    ) -> Result<Vec<String>, Failure> {
-        let items = match self.eval(plan, frame, each, Some(result))? {
-            Value::List(items) => items,
-            Value::Unknown(_) => return Ok(Vec::new()),
-            other => {
-                return Err(Failure::internal(format!(
-                    "go through `each`: it is a {}, not a list",
-                    other.kind()
-                )));
-            }
-        };
-        let mut misses = Vec::new();
-        for (index, item) in items.iter().enumerate() {
-            let locals = [("item", item.clone()), ("index", Value::Int(index as i64))];
-            misses.extend(self.miss(plan, frame, expect, result, &locals)?);
-        }
-        Ok(misses)
-    }
-
-    /// Returns what to tell people when the condition does not hold.
-    fn miss(
-        &self,
-        plan: &Plan,
-        frame: FrameId,
-        expect: &Expect,
-        result: &Value,
-        locals: &[(&'static str, Value)],
-    ) -> Result<Option<String>, Failure> {
-        let names = self
-            .names(plan, frame)
-            .with_result(Some(result))
-            .with(locals);
-        let held = match expect.that.eval(&names) {
-            Ok(Value::Bool(held)) => held,
-            Ok(Value::Unknown(_)) => return Ok(None),
-            Ok(other) => {
-                let what = format!(
-                    "check `{}`: it is a {}, not true or false",
-                    expect.that.text(),
-                    other.kind()
-                );
-                return Err(Failure::internal(what));
-            }
-            Err(error) => {
-                let mut failure = Failure::new(
-                    Class::Expect,
-                    format!("check `{}`: {}", expect.that.text(), error.message),
-                );
-                failure
-                    .causes
-                    .extend(super::names::parts(&expect.that, &names));
-                return Err(failure);
-            }
-        };
-        if held {
-            return Ok(None);
-        }
-        let parts = super::names::parts(&expect.that, &names).join(", ");
-        Ok(Some(match &expect.otherwise {
-            Some(otherwise) => super::names::text(otherwise, &names),
-            None => format!("expected `{}`, but {parts}", expect.that.text()),
-        }))
     }
 
     fn retry_at(
@@ -463,7 +147,8 @@ impl State {
         at: Time,
     ) -> Option<Time> {
         let retry: Retry = self.read_tree(plan, frame, node.retry.as_ref()?).ok()??;
-        let attempt = self.frames[frame].attempt.max(1);
+        let this = &self.frames[frame];
+        let attempt = 1 + this.tries.as_ref().map_or(0, |tries| tries.failed);
         let matches = retry.on.iter().any(|class| class.class() == failure.class);
         if !matches || attempt >= retry.attempts || self.stopping.is_some() {
             return None;
@@ -493,16 +178,30 @@ impl State {
         u8::from_str_radix(&digest.0[..2], 16).unwrap_or_default()
     }
 
-    /// Returns what a failure does: the innermost that is written wins.
-    fn then(&self, plan: &Plan, frame: FrameId, node: &Node, failure: &Failure) -> OnFailure {
-        if self.stopping.is_some() && failure.class == Class::Cancelled {
-            return OnFailure::Stop;
+    /// Returns what a failure does to the run; nothing where it only fails what is around the step: the try of an
+    /// `until`, a `rollback`, an `always`.
+    fn then(
+        &self,
+        plan: &Plan,
+        frame: FrameId,
+        node: &Node,
+        failure: &Failure,
+    ) -> Option<OnFailure> {
+        let is_aside = self.is_aside(frame);
+        if self.stopping.is_some() && !is_aside {
+            return Some(OnFailure::Stop);
         }
-        if let Some(written) = node.on_failure {
-            return written;
+        if node.on_failure == Some(OnFailure::Continue) {
+            return node.on_failure;
+        }
+        if is_aside || self.fails_a_try(plan, frame, failure.class) {
+            return None;
+        }
+        if node.on_failure.is_some() {
+            return node.on_failure;
         }
         if self.past_no_return {
-            return OnFailure::Stop;
+            return Some(OnFailure::Stop);
         }
         let around = self
             .ancestors(frame)
@@ -511,103 +210,116 @@ impl State {
                 Role::Playbook(scope) => plan.scope(scope).on_failure,
                 _ => None,
             });
-        around.unwrap_or(OnFailure::Rollback)
+        Some(around.unwrap_or(OnFailure::Rollback))
     }
 
-    /// Adds the critical finding of a failure that is passed over.
-    fn raise(
+    /// Returns the critical finding of a failure that is passed over, once: where it happened.
+    fn passed_over(
         &self,
         plan: &Plan,
         frame: FrameId,
+        node: &Node,
         failure: &Failure,
         then: Option<OnFailure>,
-        findings: &mut Vec<Finding>,
-    ) {
-        let passed_over = then == Some(OnFailure::Continue) || self.block_of(frame) == Role::Always;
-        if passed_over {
-            let name = self
-                .node(plan, frame)
-                .map_or_else(String::new, |node| self.name_of(plan, frame, node));
-            findings.push(Finding {
-                severity: Severity::Critical,
-                title: format!("{name}: {}", failure.line()),
-                advice: failure.hint.clone(),
-            });
+    ) -> Option<Finding> {
+        let inside = self.frames[frame].inside.as_ref();
+        let said = inside.is_some_and(|inside| inside.failure.is_some());
+        let is_passed_over =
+            then == Some(OnFailure::Continue) || self.block_of(frame) == Role::Always;
+        if said || !is_passed_over {
+            return None;
         }
-    }
-
-    fn name_of(&self, plan: &Plan, frame: FrameId, node: &Node) -> String {
-        match &node.title {
+        let name = match &node.title {
             Some(title) => self.text(plan, frame, title, None),
             None => self.frames[frame].key.to_string(),
-        }
-    }
-
-    fn probed(&self, plan: &Plan, frame: FrameId, result: Result<Value, Failure>) -> Asserted {
-        let (guard, which) = match (self.frames[frame].phase.clone(), self.frames[frame].role) {
-            (Phase::Guards(index), Role::Step(node)) => {
-                (plan.node(node).guards.get(index), Assertion::Guard(index))
-            }
-            (Phase::Guards(index), Role::Playbook(scope)) => {
-                (plan.scope(scope).guards.get(index), Assertion::Guard(index))
-            }
-            (Phase::Unless | Phase::Settle(Settle::Unless), Role::Step(node)) => {
-                (plan.node(node).unless.as_ref(), Assertion::Unless)
-            }
-            _ => (None, Assertion::Unless),
         };
-        match (guard, result) {
-            (Some(guard), Ok(result)) => self.assert(plan, frame, guard, which, Some(&result)),
-            (_, Err(failure)) => Asserted {
-                which,
-                holds: Some(false),
-                why: String::new(),
-                error: Some(failure),
-            },
-            (None, Ok(_)) => Asserted {
-                which,
-                holds: None,
-                why: String::new(),
-                error: None,
-            },
-        }
+        Some(Finding {
+            severity: Severity::Critical,
+            title: format!("{name}: {}", failure.line()),
+            advice: failure.hint.clone(),
+        })
     }
 
-    pub(super) fn judge_finding(&self, plan: &Plan, frame: FrameId, finding: Finding) -> Body {
-        match self.judge(
-            plan,
-            frame,
-            Ok(Value::map(Fields::new())),
-            Span::default(),
-            Vec::new(),
-        ) {
-            Body::Finished(mut finished) => {
-                finished.findings.insert(0, finding);
-                Body::Finished(finished)
-            }
-            body => body,
-        }
-    }
-
-    pub(super) fn judge_reply(&self, plan: &Plan, frame: FrameId, reply: &Reply) -> Body {
-        let remark = |remark: &str| Fields::from([("remark".to_owned(), Value::text(remark))]);
-        let result = match reply {
-            Reply::Values(values) => Ok(Value::map(values.clone())),
-            Reply::Done { remark: text } => Ok(Value::map(remark(text))),
-            Reply::Yes => Ok(Value::map(Fields::new())),
-            Reply::Skip { remark } => {
-                return Body::Skipped {
-                    why: format!("left out by a person: {remark}"),
-                };
-            }
-            Reply::Failed { remark } => Err(Failure::new(
-                Class::Expect,
-                format!("a person says that it could not be done: {remark}"),
-            )),
-            Reply::No { why } => Err(Failure::refused(why.clone())),
-            _ => Err(Failure::refused("the answer does not fit the question")),
+    /// Takes in the end of a step, or of an attempt.
+    pub(super) fn finished(&mut self, plan: &Plan, frame: FrameId, finished: &Finished) {
+        self.answered(frame);
+        let Some(node) = self.node(plan, frame) else {
+            return;
         };
-        self.judge(plan, frame, result, Span::default(), Vec::new())
+        let key = self.frames[frame].key.clone();
+        let findings = finished.findings.iter();
+        self.findings
+            .extend(findings.map(|finding| (key.clone(), finding.clone())));
+        let this = &mut self.frames[frame];
+        this.attempt = finished.attempt;
+        this.acting = false;
+        if let Some(again) = finished.again {
+            let then = match this.phase {
+                Phase::Start => Then::Act,
+                _ => Then::Ask,
+            };
+            this.phase = Phase::Sleep(again, then);
+            this.state = StepState::Running;
+            this.tries().failed += 1;
+            return self.advance(plan, frame);
+        }
+        if finished.state != StepState::Refused && !node.is_structure() {
+            self.mark_started(plan, frame);
+        }
+        let result = self.kept(plan, frame, finished);
+        let Some(failure) = &finished.failure else {
+            return self.end_step(plan, frame, finished.state, result);
+        };
+        if self.stopping.is_some() && (!self.is_aside(frame) || failure.class == Class::Cancelled) {
+            // It was stopped with the run, or beside it: it is tried again when the run goes on.
+            return self.try_again(frame);
+        }
+        match finished.then {
+            Some(OnFailure::Continue) => self.end_step(plan, frame, finished.state, result),
+            None => {
+                let value = self.common_fields(plan, frame, finished.state, result);
+                let failure = failure.clone();
+                let parent = self.frames[frame].parent;
+                let gives_up = parent.is_none_or(|parent| self.frames[parent].role != Role::Always);
+                let failure = Some(failure).filter(|_| gives_up);
+                self.end_with(plan, frame, finished.state, value, failure);
+            }
+            Some(then) => self.halt_by(plan, frame, then, finished.state, failure, result),
+        }
+    }
+
+    /// Ends a step and lets what is around it go on.
+    pub(super) fn end_step(
+        &mut self,
+        plan: &Plan,
+        frame: FrameId,
+        state: StepState,
+        result: Fields,
+    ) {
+        let value = self.common_fields(plan, frame, state, result);
+        self.end_with(plan, frame, state, value, None);
+    }
+
+    /// Ends a step with its whole result; with `failure`, what is around it gives up.
+    pub(super) fn end_with(
+        &mut self,
+        plan: &Plan,
+        frame: FrameId,
+        state: StepState,
+        result: Value,
+        failure: Option<Failure>,
+    ) {
+        let this = &mut self.frames[frame];
+        let changed = state == StepState::Changed || this.has_changed_inside();
+        this.state = state;
+        this.phase = Phase::Ended;
+        this.result = Some(result);
+        this.shown = None;
+        this.tries = None;
+        this.inside = None;
+        if let Some(parent) = this.parent {
+            self.inside_ended(plan, parent, changed, failure);
+        }
     }
 
     /// Returns the fields that go into the event: what is named whole, of the rest what is short.
@@ -658,52 +370,6 @@ impl State {
         }
         kept
     }
-
-    pub(super) fn settle_record(&mut self, frame: FrameId, how: Settlement) {
-        self.record(frame, Body::Settled { how });
-    }
-
-    pub(super) fn ask_after_failure(&mut self, _plan: &Plan) {
-        let Some(Halt {
-            frame: Some(frame),
-            why,
-            ..
-        }) = self.halt.clone()
-        else {
-            if let Some(halt) = &mut self.halt {
-                halt.then = OnFailure::Stop;
-            }
-            let why = self
-                .halt
-                .as_ref()
-                .map(|halt| halt.why.clone())
-                .unwrap_or_default();
-            return self.record_run(Body::Stopped { why });
-        };
-        let question = crate::event::Question {
-            ask: crate::event::Ask::OnFailure(why.clone()),
-            message: why,
-            action: None,
-            change: None,
-            undo: None,
-        };
-        let id = CommandId {
-            step: self.frames[frame].key.clone(),
-            phase: super::JobPhase::Ask,
-            attempt: 0,
-        };
-        self.run_due = Some(self.push(super::Command {
-            id,
-            job: Job::Ask(Box::new(question)),
-        }));
-    }
-}
-
-/// What has been made of a result so far.
-struct Verdict {
-    result: Result<Value, Failure>,
-    findings: Vec<Finding>,
-    again: Option<Time>,
 }
 
 impl Verdict {

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::{
-    State,
+    Mode, State,
     frame::{EnvId, FrameId, Phase, Role},
     judge::UNKNOWN_REST,
-    outcome,
 };
 use crate::{
-    event::{Ended, StepState},
+    event::StepState,
     expression::{Expression, Names, Template},
     kind::{Class, Failure},
     plan::{Body, Node, Plan, ScopeId, Tree},
@@ -25,16 +24,23 @@ pub(super) struct Seen<'a> {
     env: EnvId,
     frame: Option<FrameId>,
     result: Option<&'a Value>,
-    locals: Vec<(&'static str, Value)>,
+    locals: Vec<(&'a str, Value)>,
+    at_the_end: bool,
 }
 
 impl<'a> Seen<'a> {
+    /// Lets `run` tell outcome and findings as well.
+    pub(super) fn at_the_end(mut self) -> Seen<'a> {
+        self.at_the_end = true;
+        self
+    }
+
     pub(super) fn with_result(mut self, result: Option<&'a Value>) -> Seen<'a> {
         self.result = result;
         self
     }
 
-    pub(super) fn with(mut self, locals: &[(&'static str, Value)]) -> Seen<'a> {
+    pub(super) fn with(mut self, locals: &[(&'a str, Value)]) -> Seen<'a> {
         self.locals.extend_from_slice(locals);
         self
     }
@@ -46,13 +52,11 @@ impl Names for Seen<'_> {
             return Some(value.clone());
         }
         match name {
-            "run" => return Some(self.state.run_value()),
+            "run" => return Some(self.state.run_value(self.at_the_end)),
             "result" if self.result.is_some() => return self.result.map(open_result),
             "before" => {
-                if let Some((before, _)) = self
-                    .frame
-                    .and_then(|frame| self.state.frames[frame].needed.as_ref())
-                {
+                let frame = self.frame.map(|frame| &self.state.frames[frame]);
+                if let Some(before) = frame.and_then(|frame| frame.before()) {
                     return Some(before.clone());
                 }
             }
@@ -115,10 +119,12 @@ impl State {
             frame: Some(frame),
             result: None,
             locals: Vec::new(),
+            at_the_end: false,
         }
     }
 
-    fn run_value(&self) -> Value {
+    /// Returns what `run` stands for; outcome and findings, which cost more, only where they can be named.
+    fn run_value(&self, at_the_end: bool) -> Value {
         let mut fields = Fields::new();
         if let Some(begun) = &self.begun {
             fields.insert("id".to_owned(), Value::text(&*begun.run));
@@ -126,10 +132,10 @@ impl State {
             fields.insert("host".to_owned(), Value::text(begun.host.as_str()));
         }
         fields.insert("started".to_owned(), Value::Time(self.started_at));
-        let outcome = match &self.ended {
-            Some(Ended { outcome, .. }) => *outcome,
-            None => outcome(self).0,
-        };
+        if !at_the_end && self.mode != Mode::Always {
+            return Value::map(fields);
+        }
+        let (outcome, _) = self.outcome();
         fields.insert("outcome".to_owned(), Value::text(outcome.word()));
         let findings = self.findings.iter().map(|(step, finding)| {
             Value::map(Fields::from([
@@ -160,9 +166,7 @@ impl State {
             (None, _) => absent_result(node, &format!("step `{}` has not ended", node.id)),
         };
         match (&node.body, value) {
-            (Body::Foreach { .. }, Value::Map(fields))
-                if node.named.whole || !node.named.fields.is_empty() =>
-            {
+            (Body::Foreach { .. }, Value::Map(fields)) if node.named.is_used() => {
                 let mut fields = (*fields).clone();
                 fields.extend(self.rounds_of(plan, frame));
                 Value::map(fields)
@@ -173,20 +177,15 @@ impl State {
 
     /// Returns the results of each round of a loop, by the round's key.
     fn rounds_of(&self, plan: &Plan, frame: FrameId) -> Fields {
-        let prefix = format!("{}[", self.frames[frame].key);
-        let depth = self.frames[frame].env;
-        self.envs
-            .iter()
-            .filter(|env| env.parent == Some(depth) && env.prefix.starts_with(&prefix))
-            .map(|env| {
-                let key = env.prefix[prefix.len()..].trim_end_matches("]/").to_owned();
-                let steps = env
-                    .steps
-                    .iter()
-                    .map(|(id, frame)| (id.clone(), self.value_of(plan, *frame)))
-                    .collect();
-                (key, Value::map(steps))
-            })
+        let results = |env: &EnvId| {
+            let steps = self.envs[*env].steps.iter();
+            steps
+                .map(|(id, frame)| (id.clone(), self.value_of(plan, *frame)))
+                .collect()
+        };
+        let rounds = self.rounds.get(&frame).into_iter().flatten();
+        rounds
+            .map(|(key, env)| (key.clone(), Value::map(results(env))))
             .collect()
     }
 
@@ -196,7 +195,7 @@ impl State {
         plan: &Plan,
         frame: FrameId,
         state: StepState,
-        result: Option<Fields>,
+        mut result: Fields,
     ) -> Value {
         let Some(node) = self.node(plan, frame) else {
             return Value::Null;
@@ -208,7 +207,7 @@ impl State {
             StepState::Refused => format!("step `{}` was refused", node.id),
             _ => format!("step `{}` gave no such result", node.id),
         };
-        if node.named == Default::default() {
+        if !node.named.is_used() {
             return Value::Null;
         }
         let Value::Map(absent) = absent_result(node, &why) else {
@@ -223,7 +222,6 @@ impl State {
             state,
             StepState::Skipped | StepState::Refused | StepState::Already
         );
-        let mut result = result.unwrap_or_default();
         if let Some(unknown) = result.remove(UNKNOWN_REST) {
             if node.named.whole {
                 return unknown;
@@ -249,44 +247,40 @@ impl State {
     }
 
     /// Works out the vars of a scope, in order, then its connections.
-    pub(super) fn name_vars(&mut self, plan: &Plan, env: EnvId, scope: ScopeId) {
+    pub(super) fn name_vars(
+        &mut self,
+        plan: &Plan,
+        env: EnvId,
+        scope: ScopeId,
+    ) -> Result<(), Failure> {
         for (name, expression) in &plan.scope(scope).vars {
-            let seen = Seen {
-                state: self,
-                plan,
-                env,
-                frame: None,
-                result: None,
-                locals: Vec::new(),
-            };
-            let value = match expression.eval(&seen) {
-                Ok(value) => value,
-                Err(error) => Value::Absent(
-                    format!("the var `{name}` can't be worked out: {}", error.message).into(),
-                ),
-            };
+            let value = expression.eval(&self.names_of_scope(plan, env));
+            let value = value.map_err(|error| {
+                Failure::internal(format!("work out the var `{name}`: {}", error.message))
+            })?;
             self.envs[env].locals.insert(name.clone(), value);
         }
         for (name, template) in &plan.scope(scope).connections {
-            let seen = Seen {
-                state: self,
-                plan,
-                env,
-                frame: None,
-                result: None,
-                locals: Vec::new(),
-            };
-            let value = match template.render(&seen) {
-                Ok(value) => crate::plan::connection(name, &value),
-                Err(error) => Value::Absent(
-                    format!(
-                        "the connection `{name}` can't be worked out: {}",
-                        error.message
-                    )
-                    .into(),
-                ),
-            };
+            let url = template.render(&self.names_of_scope(plan, env));
+            let url = url.map_err(|error| {
+                let what = format!("work out the connection `{name}`: {}", error.message);
+                Failure::internal(what)
+            })?;
+            let value = crate::plan::connection(name, &url);
             self.envs[env].locals.insert(name.clone(), value);
+        }
+        Ok(())
+    }
+
+    fn names_of_scope<'a>(&'a self, plan: &'a Plan, env: EnvId) -> Seen<'a> {
+        Seen {
+            state: self,
+            plan,
+            env,
+            frame: None,
+            result: None,
+            locals: Vec::new(),
+            at_the_end: false,
         }
     }
 
@@ -305,7 +299,7 @@ impl State {
         plan: &Plan,
         frame: FrameId,
         expression: &Expression,
-        locals: &[(&'static str, Value)],
+        locals: &[(&str, Value)],
     ) -> Result<Value, Failure> {
         evaluate(expression, &self.names(plan, frame).with(locals))
     }

@@ -1,178 +1,144 @@
 //! Going on after a stop or a crash.
 
 use super::{
-    Halt, Mode, State,
+    Halt, Job, Mode, State,
     frame::{FrameId, Phase, Role, Settle},
 };
 use crate::{
-    event::{Ask, Goal, Question, Settlement, StepState},
-    kind::{Class, Looked},
-    plan::{Node, OnFailure, Plan},
-    value::{Fields, Value},
+    event::{Body, Goal, StepState},
+    kind::Class,
+    plan::{OnFailure, Plan},
 };
 
 impl State {
     /// Takes in that somebody goes on with the run.
+    ///
+    /// Decisions that were made and not yet written down stay due; what was at work in the world when the engine died
+    /// is in doubt; everything else goes on from where it was.
     pub(super) fn resume(&mut self, plan: &Plan, goal: Goal) {
-        self.stopping = None;
-        let rolling = self.undoing.is_some()
-            || self.mode == Mode::RollingBack
-            || (self.mode == Mode::Stopped
-                && self.registered.iter().any(|undo| undo.result.is_some()));
-        let ending = self.frames.iter().any(|frame| frame.role == Role::Always);
-        if ending {
-            self.mode = Mode::Always;
-            return self.wake_all(plan, None);
-        }
-        if rolling {
-            self.mode = Mode::RollingBack;
-            let inside = self.frames.iter().any(|frame| {
-                matches!(frame.role, Role::Rollback(index) if Some(index) == self.undoing)
-                    && frame.phase != Phase::Ended
-            });
-            if inside {
-                return self.wake_all(plan, None);
+        let was_stopped = self.stopped | self.stopping.take().is_some();
+        self.stopped = false;
+        match (self.mode, goal) {
+            (Mode::Working, Goal::RollBack) => self.give_up(),
+            (Mode::Working, Goal::Work) => {
+                self.suspend_all();
+                self.forgive(was_stopped);
+                if self.halts.is_empty() && !self.recheck(plan) {
+                    self.wake(plan);
+                }
             }
-            self.clear_due();
-            return self.roll_back(plan);
-        }
-        self.mode = Mode::Working;
-        match goal {
-            Goal::RollBack => {
-                self.clear_due();
-                let (why, class, frame) = match self.halt.take() {
-                    Some(halt) => (halt.why, halt.class, halt.frame),
-                    None => ("asked for by a person".to_owned(), Class::Cancelled, None),
-                };
-                self.halt = Some(Halt {
-                    then: OnFailure::Rollback,
-                    why,
-                    class,
-                    frame,
-                });
+            (Mode::RollingBack, _) => {
+                self.suspend_all();
+                self.wake(plan);
+                if self.due.is_empty() {
+                    self.roll_back(plan);
+                }
             }
-            Goal::Work => {
-                let failed = self.halt.take().and_then(|halt| halt.frame);
-                self.wake_all(plan, failed);
+            (Mode::Always, _) => {
+                self.suspend_all();
+                self.wake(plan);
+                if self.due.is_empty() {
+                    self.next_always(plan);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives up the work: what has begun is only to be undone.
+    fn give_up(&mut self) {
+        self.clear_due();
+        for frame in &mut self.frames {
+            if frame.acting {
+                frame.state = StepState::InDoubt;
+            }
+        }
+        let halt = match self.halts.drain(..).next() {
+            Some(halt) => halt,
+            None => Halt {
+                then: OnFailure::Rollback,
+                why: "asked for by a person".to_owned(),
+                class: Class::Cancelled,
+                frame: None,
+            },
+        };
+        self.halts.push(Halt {
+            then: OnFailure::Rollback,
+            ..halt
+        });
+    }
+
+    /// Takes everything back that is due and no decision.
+    fn suspend_all(&mut self) {
+        self.rechecking = false;
+        let serials: Vec<u64> = self.due.keys().copied().collect();
+        for serial in serials {
+            match &self.due[&serial].job {
+                Job::Record(body) if !matches!(**body, Body::Stopped { .. }) => {
+                    self.fresh.push(serial);
+                }
+                _ => self.take_back(serial),
             }
         }
     }
 
-    /// Lets everything that was held, was due or had failed go on from where it was.
-    pub(super) fn wake_all(&mut self, plan: &Plan, failed: Option<FrameId>) {
-        let mut waking: Vec<FrameId> = std::mem::take(&mut self.suspended);
-        waking.extend(failed);
-        waking.extend((0..self.frames.len()).filter(|frame| self.frames[*frame].due.is_some()));
+    /// Lets the steps whose failure has stopped the run try again.
+    ///
+    /// A failure that the engine's death kept from being answered or rolled back still stands.
+    fn forgive(&mut self, was_stopped: bool) {
+        let stops = self.halts.iter().any(|halt| halt.then == OnFailure::Stop);
+        if !was_stopped && !stops {
+            return;
+        }
+        for halt in std::mem::take(&mut self.halts) {
+            if let Some(frame) = halt.frame {
+                self.try_again(frame);
+            }
+        }
+    }
+
+    /// Asks the playbook's own `requires` and `guards` again, before anything else goes on; returns whether there is
+    /// anything to ask about.
+    fn recheck(&mut self, plan: &Plan) -> bool {
+        match self.root() {
+            Some(root) if self.frames[root].phase != Phase::Ended => {
+                self.rechecking = true;
+                self.frames[root].phase = Phase::Require;
+                self.advance(plan, root);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Lets everything that was held or taken back go on from where it was.
+    pub(super) fn wake(&mut self, plan: &Plan) {
+        let mut waking = std::mem::take(&mut self.suspended);
         waking.sort_unstable();
         waking.dedup();
-        self.clear_due();
         for frame in waking {
             let this = &mut self.frames[frame];
+            if this.phase == Phase::Ended || this.due.is_some() {
+                continue;
+            }
             if this.acting {
                 this.acting = false;
                 this.phase = Phase::Settle(Settle::Unless);
-            } else if matches!(
-                this.phase,
-                Phase::Look | Phase::Guards(_) | Phase::Confirm | Phase::Start
-            ) && matches!(this.role, Role::Step(_))
-            {
-                // What was looked at before is looked at again.
-                this.phase = if this.state == StepState::Pending {
-                    Phase::When
-                } else {
-                    Phase::Unless
-                };
             }
+            this.phase = match (this.phase, this.role) {
+                (Phase::Settle(_), _) => Phase::Settle(Settle::Unless),
+                // What was looked at before is looked at again.
+                (Phase::Look | Phase::Guards(_) | Phase::Confirm | Phase::Start, Role::Step(_)) => {
+                    Phase::Unless
+                }
+                (phase, _) => phase,
+            };
             self.advance(plan, frame);
         }
     }
 
-    /// Takes in what the look at a step in doubt has found.
-    pub(super) fn settle_looked(&mut self, plan: &Plan, frame: FrameId, look: &Looked) {
-        let Some(node) = self.node(plan, frame) else {
-            return;
-        };
-        match look {
-            Looked::Done(result) => {
-                let gives_all =
-                    match result {
-                        Value::Map(fields) => node.named.fields.iter().all(|name| {
-                            fields.contains_key(name) || COMMON.contains(&name.as_str())
-                        }),
-                        _ => node.named.fields.is_empty(),
-                    };
-                if gives_all {
-                    self.settle_record(frame, Settlement::Done(result.clone()));
-                } else {
-                    self.ask_doubt(plan, frame);
-                }
-            }
-            Looked::Needed { .. } => self.settle_record(frame, Settlement::Redo),
-            Looked::Unclear => self.ask_doubt(plan, frame),
-        }
-    }
-
-    fn ask_doubt(&mut self, plan: &Plan, frame: FrameId) {
-        self.frames[frame].phase = Phase::Settle(Settle::Ask);
-        self.advance(plan, frame);
-    }
-
-    pub(super) fn doubt(&self, plan: &Plan, frame: FrameId, node: &Node) -> Question {
-        let title = match &node.title {
-            Some(title) => self.text(plan, frame, title, None),
-            None => node.id.clone(),
-        };
-        Question {
-            ask: Ask::InDoubt,
-            message: format!(
-                "`{title}` had started when the engine ended, and nobody can tell whether it was done"
-            ),
-            action: self.frames[frame].action.clone(),
-            change: None,
-            undo: None,
-        }
-    }
-
-    /// Takes in how a step in doubt is settled.
-    pub(super) fn settled(&mut self, plan: &Plan, frame: FrameId, how: &Settlement) {
-        self.answered(frame);
-        match how {
-            Settlement::Done(result) => self.settle_done(plan, frame, result),
-            Settlement::Redo => self.redo(plan, frame),
-            Settlement::Undo => self.settle_undo(frame),
-        }
-    }
-
-    /// A step in doubt turns out to be done: it counts as changed.
-    pub(super) fn settle_done(&mut self, plan: &Plan, frame: FrameId, result: &Value) {
-        let fields = match result {
-            Value::Map(fields) => (**fields).clone(),
-            _ => Fields::new(),
-        };
-        self.end_step(plan, frame, StepState::Changed, Some(fields));
-    }
-
-    pub(super) fn redo(&mut self, plan: &Plan, frame: FrameId) {
-        let this = &mut self.frames[frame];
-        this.state = StepState::Running;
-        this.phase = Phase::Start;
-        self.advance(plan, frame);
-    }
-
-    pub(super) fn settle_undo(&mut self, frame: FrameId) {
-        self.halt = Some(Halt {
-            then: OnFailure::Rollback,
-            why: format!(
-                "`{}` was in doubt, and a person chose to undo",
-                self.frames[frame].key
-            ),
-            class: Class::Cancelled,
-            frame: Some(frame),
-        });
+    /// Returns the frame of the run's own playbook.
+    pub(super) fn root(&self) -> Option<FrameId> {
+        self.keys.get("").copied()
     }
 }
-
-/// The result fields that every step has.
-pub(super) const COMMON: [&str; 7] = [
-    "ok", "ran", "changed", "at", "duration", "attempts", "error",
-];

@@ -1,14 +1,12 @@
 //! The undoing of a run: what was registered before each change, newest first, restarts last.
 
-use std::collections::BTreeSet;
-
 use super::{
-    CommandId, Job, JobPhase, Mode, State,
-    frame::{Env, FrameId, Inside, Phase, Role},
+    Job, JobPhase, Mode, State,
+    frame::{Env, Frame, FrameId, Inside, Phase, Role},
 };
 use crate::{
-    event::{Body, StepState, UndoResult, Undone},
-    kind::{Class, Failure, UndoRecord},
+    event::{Body, StepKey, StepState, UndoResult, Undone},
+    kind::{Class, Description, Effect, UndoRecord},
     plan::{NodeId, Plan},
     units::Span,
     value::Value,
@@ -19,6 +17,8 @@ use crate::{
 pub(super) struct Registered {
     pub frame: FrameId,
     pub undo: Undo,
+    /// What it undoes, in a line.
+    pub action: String,
     /// What came of it; none as long as it is open.
     pub result: Option<UndoResult>,
 }
@@ -28,8 +28,8 @@ pub(super) struct Registered {
 pub(super) enum Undo {
     /// By its kind.
     Kind(UndoRecord),
-    /// By the steps of its `rollback`.
-    Steps(Vec<NodeId>),
+    /// By the steps of its `rollback`, which see the state before.
+    Steps(Vec<NodeId>, Option<Value>),
     /// Not at all.
     Irreversible(String),
 }
@@ -44,161 +44,208 @@ impl Undo {
 }
 
 impl State {
-    pub(super) fn register(&mut self, frame: FrameId, undo: Undo) {
+    /// Registers how a step that is about to act is undone; the first time only.
+    pub(super) fn register_step(
+        &mut self,
+        plan: &Plan,
+        frame: FrameId,
+        action: &Description,
+        undo: Option<&UndoRecord>,
+    ) {
+        let Some(node) = self.node(plan, frame) else {
+            return;
+        };
+        let undo = match (&node.irreversible, &node.rollback) {
+            (Some(why), _) if node.effect > Effect::Read => Some(Undo::Irreversible(why.clone())),
+            (_, Some(steps)) if steps.is_empty() => None,
+            (_, Some(steps)) => {
+                let before = self.frames[frame].before().cloned();
+                Some(Undo::Steps(steps.clone(), before))
+            }
+            _ => undo.cloned().map(Undo::Kind),
+        };
+        if let Some(undo) = undo {
+            self.register(plan, frame, undo, action.summary.clone());
+        }
+    }
+
+    /// Registers the `rollback` of a structural step that has begun.
+    pub(super) fn register_structure(&mut self, plan: &Plan, frame: FrameId) {
+        let steps = self
+            .node(plan, frame)
+            .and_then(|node| node.rollback.as_ref());
+        if let Some(steps) = steps.filter(|steps| !steps.is_empty()) {
+            let key = self.frames[frame].key.to_string();
+            self.register(plan, frame, Undo::Steps(steps.clone(), None), key);
+        }
+    }
+
+    fn register(&mut self, plan: &Plan, frame: FrameId, undo: Undo, action: String) {
+        if self.frames[frame].registered || self.is_aside(frame) || self.is_covered(plan, frame) {
+            return;
+        }
+        self.frames[frame].registered = true;
         self.registered.push(Registered {
             frame,
             undo,
+            action,
             result: None,
         });
     }
 
-    /// Makes the next undo due; ends the run after the last one.
+    /// Returns whether a step around `frame` says by hand how all of it is undone.
+    fn is_covered(&self, plan: &Plan, frame: FrameId) -> bool {
+        self.ancestors(frame).any(|frame| {
+            self.node(plan, frame)
+                .is_some_and(|node| node.rollback.is_some())
+        })
+    }
+
+    /// Begins to undo everything that is open.
+    pub(super) fn begin_rollback(&mut self, plan: &Plan) {
+        self.mode = Mode::RollingBack;
+        self.open = self.undo_order();
+        self.roll_back(plan);
+    }
+
+    /// Returns what is open, the next one last.
     ///
-    /// The order is the reverse order of start; what is only restarted again comes after everything else, once per
-    /// name, so that it sees what was put back.
+    /// The order is the reverse order of start; what is only restarted again comes after everything else, so that it
+    /// sees what was put back.
+    fn undo_order(&self) -> Vec<usize> {
+        let open = |again: bool| {
+            self.registered
+                .iter()
+                .enumerate()
+                .filter(move |(_, undo)| {
+                    undo.result.is_none() && undo.undo.again().is_some() == again
+                })
+                .map(|(index, _)| index)
+        };
+        open(true).chain(open(false)).collect()
+    }
+
+    /// Makes the next undo due; ends the run after the last one.
     pub(super) fn roll_back(&mut self, plan: &Plan) {
         if self.stopping.is_some() {
             return;
         }
-        let Some(next) = self.next_undo() else {
-            self.undoing = None;
+        let Some(&index) = self.open.last() else {
             return self.finish_run(plan);
         };
-        self.undoing = Some(next);
-        let Registered { frame, undo, .. } = self.registered[next].clone();
+        self.undoing = Some(index);
+        let Registered {
+            frame,
+            undo,
+            action,
+            ..
+        } = self.registered[index].clone();
         let key = self.frames[frame].key.clone();
         match undo {
-            Undo::Kind(record) if self.is_repeated(next) => {
-                let summary = record.summary;
-                self.record_about(
-                    key,
-                    Body::Undone(Undone {
-                        result: UndoResult::Nothing,
-                        summary,
-                    }),
-                );
+            Undo::Kind(record) if self.is_repeated(&record) => {
+                let undone = Undone {
+                    result: UndoResult::Nothing,
+                    summary: record.summary,
+                };
+                self.record_about(key, Body::Undone(undone));
             }
             Undo::Kind(record) => {
                 let timeout = self
                     .node(plan, frame)
                     .and_then(|node| node.timeout.as_ref())
                     .and_then(|tree| self.read_tree::<Span>(plan, frame, tree).ok().flatten());
-                let id = CommandId {
-                    step: key,
-                    phase: JobPhase::Undo,
-                    attempt: 0,
-                };
-                let job = Job::Undo { record, timeout };
-                self.run_due = Some(self.push(super::Command { id, job }));
+                self.issue_run(key, JobPhase::Undo, Job::Undo { record, timeout });
             }
-            Undo::Steps(nodes) => self.roll_back_by_steps(plan, next, frame, &nodes),
+            Undo::Steps(nodes, before) => {
+                self.roll_back_by_steps(plan, index, frame, &nodes, before);
+            }
             Undo::Irreversible(why) => {
-                let summary = self.action_of(frame);
-                self.record_about(
-                    key,
-                    Body::Undone(Undone {
-                        result: UndoResult::Irreversible(why),
-                        summary,
-                    }),
-                );
+                let undone = Undone {
+                    result: UndoResult::Irreversible(why),
+                    summary: action,
+                };
+                self.record_about(key, Body::Undone(undone));
             }
         }
     }
 
-    fn next_undo(&self) -> Option<usize> {
-        let open = |again: bool| {
-            self.registered
-                .iter()
-                .rposition(|undo| undo.result.is_none() && undo.undo.again().is_some() == again)
-        };
-        open(false).or_else(|| open(true))
-    }
-
     /// Returns whether the same thing was restarted again already.
-    fn is_repeated(&self, index: usize) -> bool {
-        let Some(name) = self.registered[index].undo.again() else {
-            return false;
-        };
-        let done: BTreeSet<&str> = self
-            .registered
-            .iter()
-            .filter(|undo| matches!(undo.result, Some(UndoResult::Undone)))
-            .filter_map(|undo| undo.undo.again())
-            .collect();
-        done.contains(name)
+    fn is_repeated(&self, record: &UndoRecord) -> bool {
+        record
+            .again
+            .as_ref()
+            .is_some_and(|name| self.restarted.contains(name))
     }
 
-    fn roll_back_by_steps(&mut self, plan: &Plan, index: usize, frame: FrameId, nodes: &[NodeId]) {
+    fn roll_back_by_steps(
+        &mut self,
+        plan: &Plan,
+        index: usize,
+        frame: FrameId,
+        nodes: &[NodeId],
+        before: Option<Value>,
+    ) {
         let this = &self.frames[frame];
         let (outer, key) = (this.env, this.key.clone());
-        let before = match &this.needed {
-            Some((before, _)) => before.clone(),
-            None => Value::Absent(format!("`{key}` has no state before").into()),
-        };
+        let before =
+            before.unwrap_or_else(|| Value::Absent(format!("`{key}` has no state before").into()));
         let result = match &this.result {
             Some(result) => result.clone(),
             None => Value::Absent(format!("`{key}` has no result").into()),
         };
-        let locals = [("before".to_owned(), before), ("result".to_owned(), result)].into();
-        let scope = self.envs[outer].scope;
-        self.envs.push(Env {
+        let env = self.add_env(Env {
             parent: Some(outer),
-            scope,
+            scope: self.envs[outer].scope,
             prefix: format!("{key}/rollback/"),
-            locals,
+            locals: [("before".to_owned(), before), ("result".to_owned(), result)].into(),
             steps: Default::default(),
         });
-        let env = self.envs.len() - 1;
-        let block = self.new_frame(
-            Role::Rollback(index),
-            None,
-            env,
-            format!("{key}/rollback").into(),
-        );
+        let key = format!("{key}/rollback").into();
+        let block = self.add_frame(Frame::new(Role::Rollback(index), None, env, key));
         self.frames[block].phase = Phase::Inside;
-        self.frames[block].inside = Inside::nodes(nodes.into(), 1);
+        self.frames[block].inside = Some(Box::new(Inside::nodes(nodes.into(), 1)));
         self.advance(plan, block);
     }
 
     /// The steps of a `rollback` have all ended, or one has failed.
-    pub(super) fn rollback_steps_done(&mut self, _plan: &Plan, block: FrameId, index: usize) {
-        self.frames[block].phase = Phase::Ended;
-        let frame = self.registered[index].frame;
-        let summary = format!("the steps of its `rollback` ({})", self.action_of(frame));
-        let result = if self.frames[block].inside.failed {
-            UndoResult::Failed(Failure::new(
-                Class::Internal,
-                "one of the steps of its `rollback` failed",
-            ))
-        } else {
-            UndoResult::Undone
+    pub(super) fn rollback_steps_done(&mut self, block: FrameId, index: usize) {
+        let this = &mut self.frames[block];
+        this.phase = Phase::Ended;
+        let failure = this.inside.take().and_then(|inside| inside.failure);
+        let result = match failure {
+            Some(failure) => UndoResult::Failed(failure),
+            None => UndoResult::Undone,
         };
-        let key = self.frames[frame].key.clone();
+        let undo = &self.registered[index];
+        let summary = format!("the steps of its `rollback` ({})", undo.action);
+        let key = self.frames[undo.frame].key.clone();
         self.record_about(key, Body::Undone(Undone { result, summary }));
     }
 
-    fn action_of(&self, frame: FrameId) -> String {
-        match &self.frames[frame].action {
-            Some(action) => action.summary.clone(),
-            None => self.frames[frame].key.to_string(),
-        }
-    }
-
     /// Takes in the end of an undo.
-    pub(super) fn undone(&mut self, plan: &Plan, _key: &str, undone: &Undone) {
+    pub(super) fn undone(&mut self, plan: &Plan, undone: &Undone) {
         self.answered_run();
         let Some(index) = self.undoing.take() else {
             return;
         };
-        let registered = &mut self.registered[index];
-        registered.result = Some(undone.result.clone());
-        self.frames[registered.frame].state = match &undone.result {
-            UndoResult::Undone | UndoResult::Nothing => StepState::Undone,
-            _ => StepState::UndoFailed,
-        };
-        if self.mode == Mode::RollingBack {
-            self.roll_back(plan);
+        if let UndoResult::Failed(failure) = &undone.result
+            && failure.class == Class::Cancelled
+            && self.stopping.is_some()
+        {
+            // It was stopped with the run; it is open as before.
+            return;
         }
+        self.open.pop();
+        let registered = &mut self.registered[index];
+        if let (UndoResult::Undone, Some(name)) = (&undone.result, registered.undo.again()) {
+            self.restarted.insert(name.to_owned());
+        }
+        registered.result = Some(undone.result.clone());
+        self.frames[registered.frame].state = match undone.result.remains() {
+            None => StepState::Undone,
+            Some(_) => StepState::UndoFailed,
+        };
+        self.roll_back(plan);
     }
 
     /// Returns what is still changed after the undoing.
@@ -213,20 +260,16 @@ impl State {
     }
 
     /// Returns the open undos, in the order in which they would be done: address, line, and whether it is possible.
-    pub fn open_undos(&self) -> Vec<(crate::event::StepKey, String, bool)> {
-        let mut open: Vec<_> = self
-            .registered
-            .iter()
-            .filter(|undo| undo.result.is_none())
-            .collect();
-        open.reverse();
-        open.sort_by_key(|undo| undo.undo.again().is_some());
-        open.into_iter()
-            .map(|undo| {
-                let key = self.frames[undo.frame].key.clone();
-                match &undo.undo {
+    pub fn open_undos(&self) -> Vec<(StepKey, String, bool)> {
+        self.undo_order()
+            .into_iter()
+            .rev()
+            .map(|index| {
+                let Registered { frame, undo, .. } = &self.registered[index];
+                let key = self.frames[*frame].key.clone();
+                match undo {
                     Undo::Kind(record) => (key, record.summary.clone(), true),
-                    Undo::Steps(_) => (key, "by the steps of its `rollback`".to_owned(), true),
+                    Undo::Steps(..) => (key, "by the steps of its `rollback`".to_owned(), true),
                     Undo::Irreversible(why) => (key, why.clone(), false),
                 }
             })
