@@ -2,6 +2,8 @@
 //!
 //! Nothing here does IO of its own: no clock, environment, file, process or random number. Drivers feed it.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_macros))]
+
 pub mod diagnostic;
 pub mod event;
 pub mod expression;

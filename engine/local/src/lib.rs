@@ -4,6 +4,8 @@
 //! none of them knows what an event means: it is a kind, a step and JSON text. [`run`] is the loop that feeds the
 //! machine, [`preview`] the same machine with a driver that only looks.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_macros))]
+
 pub mod folder;
 pub mod home;
 pub mod journal;

@@ -19,7 +19,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use runwright_core::{
     event::{Begun, Body, Event, Goal, StepKey},
     kind::{Action, BoxFuture, Children, Effect, Kind, Undoes},
-    machine::{Answer, Command, CommandId, Job, Mode, NotDue, State},
+    machine::{Answer, Command, CommandId, Job, JobPhase, Mode, NotDue, State},
     plan::{self, NodeId, Plan},
     port::{Asked, Asker, Reporter, Told},
     summary::Summary,
@@ -96,6 +96,7 @@ pub struct Run {
     acting: HashMap<CommandId, Opened>,
     hosts: HashMap<CommandId, Arc<StepHost>>,
     stopping: bool,
+    abandoned: bool,
 }
 
 /// An event that is applied and not yet in the journal.
@@ -262,6 +263,7 @@ impl Run {
             acting: HashMap::new(),
             hosts: HashMap::new(),
             stopping: false,
+            abandoned: false,
         }
     }
 
@@ -281,7 +283,7 @@ impl Run {
             while let Some((id, answer)) = self.ready.pop_front() {
                 self.answer(id, answer)?;
             }
-            if matches!(self.state.mode(), Mode::Ended | Mode::Stopped) {
+            if self.abandoned || matches!(self.state.mode(), Mode::Ended | Mode::Stopped) {
                 return self.finish();
             }
             let sync = match self.waiting.iter().any(|waiting| waiting.sync == Sync::Yes) {
@@ -318,8 +320,10 @@ impl Run {
         let at = self.around.clock.now();
         let body = match self.state.event(&self.plan, &id, at, answer) {
             Ok(body) => body,
-            // Questions and waits are withdrawn when the run stops; their answers come to nothing.
-            Err(_) if self.stopping => return Ok(()),
+            // Questions and waits are withdrawn when the run stops or a step fails; their answers come to nothing.
+            Err(_) if self.stopping || matches!(id.phase, JobPhase::Ask | JobPhase::Sleep) => {
+                return Ok(());
+            }
             Err(error) => return Err(error.into()),
         };
         self.write(Event {
@@ -422,6 +426,8 @@ impl Run {
 
     fn stop(&mut self, interrupt: &Interrupt) -> Result<(), RunError> {
         if self.stopping {
+            // Asked a second time: what still runs is left to itself, in doubt, and `resume` settles it.
+            self.abandoned = true;
             return Ok(());
         }
         self.stopping = true;

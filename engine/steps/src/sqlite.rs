@@ -157,6 +157,12 @@ fn failed(cx: &Cx, set: &Set, what: &str, error: &Error) -> Failure {
         Some(ErrorCode::OperationInterrupted) => {
             Failure::new(Class::Cancelled, format!("{what}: told to stop"))
         }
+        Some(ErrorCode::SystemIoFailure | ErrorCode::DiskFull) => {
+            Failure::internal(what).because(error).hint(format!(
+                "see whether the disk is full (`df '{}'`) or says errors (`dmesg`); nothing is lost by trying again",
+                set.main
+            ))
+        }
         _ => Failure::internal(what).because(error),
     }
 }

@@ -28,7 +28,9 @@ pub(crate) struct Show {
 
 /// Shows a run.
 pub(crate) fn show(settings: &Settings, args: &Show) -> Done {
-    let Some(journal) = settings.journal_to_read()? else { return Err(CliError::new("find a run: there are none yet")) };
+    let Some(journal) = settings.journal_to_read()? else {
+        return Err(CliError::new("find a run: there are none yet"));
+    };
     let record = journal.run(&args.run)?;
     let begun = first_event(&journal, &record.run)?;
     let folder = RunFolder::find(journal.home(), &record.run)
@@ -40,8 +42,10 @@ pub(crate) fn show(settings: &Settings, args: &Show) -> Done {
         let earlier = events(&journal, undone)?;
         state = State::replay(&plan, &earlier).take_over();
     }
-    let reporter = reporter(&settings.replaying());
-    let mut reporter = reporter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let reporter = reporter(&settings.replaying(), &record.run);
+    let mut reporter = reporter
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let happened = events(&journal, &record.run)?;
     for (event, seq) in happened.iter().zip(1..) {
         state.apply(&plan, event);

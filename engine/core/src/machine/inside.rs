@@ -125,6 +125,24 @@ impl State {
         }
     }
 
+    /// Returns the steps of every branch that a preview can't rule out.
+    fn possible(&self, plan: &Plan, frame: FrameId, branches: &[Branch]) -> Vec<NodeId> {
+        let mut nodes = Vec::new();
+        for branch in branches {
+            let holds = match &branch.when {
+                None => Ok(Some(true)),
+                Some(when) => self.holds(plan, frame, when, None),
+            };
+            if !matches!(holds, Ok(Some(false))) {
+                nodes.extend(&branch.nodes);
+            }
+            if matches!(holds, Ok(Some(true))) {
+                break;
+            }
+        }
+        nodes
+    }
+
     fn inside_of(
         &self,
         plan: &Plan,
@@ -167,24 +185,6 @@ impl State {
             Body::Group(nodes) => Inside::nodes(nodes.as_slice().into(), 1),
             _ => Inside::nodes(Arc::new([]), 1),
         })
-    }
-
-    /// Returns the steps of every branch that a preview can't rule out.
-    fn possible(&self, plan: &Plan, frame: FrameId, branches: &[Branch]) -> Vec<NodeId> {
-        let mut nodes = Vec::new();
-        for branch in branches {
-            let holds = match &branch.when {
-                None => Ok(Some(true)),
-                Some(when) => self.holds(plan, frame, when, None),
-            };
-            if !matches!(holds, Ok(Some(false))) {
-                nodes.extend(&branch.nodes);
-            }
-            if matches!(holds, Ok(Some(true))) {
-                break;
-            }
-        }
-        nodes
     }
 
     fn call(&mut self, plan: &Plan, frame: FrameId, scope: ScopeId, with: &Tree) {

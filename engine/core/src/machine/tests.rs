@@ -6,6 +6,7 @@
 mod world;
 
 mod asking;
+mod doubt;
 mod failing;
 mod growth;
 mod many;
@@ -13,7 +14,9 @@ mod random;
 mod repeating;
 mod resuming;
 mod structure;
+mod summaries;
+mod taking_over;
 mod undoing;
 mod unknowns;
 
-use self::world::check;
+use self::world::{Same, check, check_cut};

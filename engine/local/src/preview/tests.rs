@@ -190,7 +190,10 @@ playbook: called
 version: 1.0.0
 title: Called
 inputs: { level: { type: integer } }
-guards: [{ that: level > 3, else: "level {{ level }} is too low" }]
+guards:
+  - file.stat: { path: /tmp }
+    that: result.exists
+  - { that: level > 3, else: "level {{ level }} is too low" }
 steps:
   - id: inner
     title: Level {{ level }}
@@ -665,6 +668,8 @@ steps:
             ("bad/last", Decision::MayRun),
         ]
     );
+    let notes = step(&preview, "good").notes.join("\n");
+    assert!(notes.contains("called playbook: it holds"), "{notes}");
     let inner = step(&preview, "good/inner");
     assert_eq!((inner.depth, inner.title.as_deref()), (1, Some("Level 4")));
     let stop = preview.head.stop.as_ref().expect("it stops");

@@ -19,11 +19,12 @@ use tokio::sync::Notify;
 use super::{Clock, SharedReporter, Vault, secrets::MaskedStream};
 use crate::folder::{OutputFile, RunFolder};
 
-/// One step's host.
+/// One step's host. Contents that the run did not keep itself were kept by the run that it undoes, if it undoes one.
 pub(super) struct StepHost {
     step: StepKey,
     label: String,
     folder: RunFolder,
+    undone: Option<RunFolder>,
     reporter: SharedReporter,
     vault: Arc<Vault>,
     clock: Arc<Clock>,
@@ -45,6 +46,7 @@ impl StepHost {
         step: StepKey,
         label: String,
         folder: RunFolder,
+        undone: Option<RunFolder>,
         reporter: SharedReporter,
         vault: Arc<Vault>,
         clock: Arc<Clock>,
@@ -53,6 +55,7 @@ impl StepHost {
             step,
             label,
             folder,
+            undone,
             reporter,
             vault,
             clock,
@@ -155,6 +158,10 @@ impl Host for StepHost {
     }
 
     fn kept(&self, digest: &Digest) -> Utf8PathBuf {
-        self.folder.kept(digest)
+        let own = self.folder.kept(digest);
+        match &self.undone {
+            Some(undone) if !own.exists() => undone.kept(digest),
+            _ => own,
+        }
     }
 }

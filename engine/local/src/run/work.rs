@@ -19,6 +19,7 @@ use runwright_core::{
 };
 
 use super::{Interrupt, Opened, Run, RunError, Vault, Waiting, What, host::StepHost};
+use crate::folder::RunFolder;
 
 /// How long a step that was told to end may still take before it is let go.
 const GRACE: Duration = Duration::from_secs(15);
@@ -122,10 +123,13 @@ impl Run {
             0 | 1 => id.step.to_string(),
             attempt => format!("{}.{attempt}", id.step),
         };
+        let undone = self.begun.undoes.as_ref();
+        let undone = undone.and_then(|run| RunFolder::find(self.writer.journal().home(), run));
         let host = Arc::new(StepHost::new(
             id.step.clone(),
             label,
             self.writer.folder().clone(),
+            undone,
             self.around.reporter.clone(),
             self.around.vault.clone(),
             self.around.clock.clone(),

@@ -333,3 +333,28 @@ fn what_the_machine_does_by_itself() {
         ",
     );
 }
+
+#[test]
+fn a_question_is_asked_anew_when_the_look_differs() {
+    check(
+        "steps:
+  - id: a
+    confirm: Go?
+    test.change: {}
+",
+        "
+        a look: 0 -> 1; 0 -> 2
+        a ask: yes; yes; yes; yes
+        ",
+        r#"
+        a looked 0 -> 1
+        a answered by ann: "yes"
+        a looked 0 -> 2
+        a answered by ann: "yes"
+        a looked 0 -> 2
+        a started
+        a changed
+        ended succeeded
+        "#,
+    );
+}

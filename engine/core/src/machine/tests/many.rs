@@ -1,6 +1,6 @@
 //! Many steps at once: parallel work and loops.
 
-use super::check;
+use super::{Same, check, check_cut};
 
 #[test]
 fn parallel_steps_run_beside_each_other() {
@@ -61,7 +61,8 @@ fn at_once_limits_parallel_steps() {
 
 #[test]
 fn what_runs_beside_a_failure_is_let_to_its_end() {
-    check(
+    check_cut(
+        Same::Outcome,
         "steps:
   - id: p
     parallel:
@@ -138,7 +139,8 @@ fn a_sleep_beside_a_failure_is_given_up() {
 
 #[test]
 fn the_most_careful_of_two_failures_holds() {
-    check(
+    check_cut(
+        Same::Nothing,
         "steps:
   - id: p
     parallel:
@@ -308,7 +310,8 @@ fn an_empty_list_is_said() {
 
 #[test]
 fn a_failed_round_starts_no_further_one() {
-    check(
+    check_cut(
+        Same::Outcome,
         "steps:
   - id: l
     foreach:
@@ -388,6 +391,47 @@ outputs: {twice: a.n * 2}
         l[1]/c/z ok
         l[0]/c/z ok
         ended rolled_back
+        "#,
+    );
+}
+
+#[test]
+fn nested_loops_have_their_own_keys() {
+    check(
+        r#"steps:
+  - id: l
+    foreach:
+      in: [1, 2]
+      at_once: 2
+      steps:
+        - id: m
+          foreach:
+            in: [3, 4]
+            steps:
+              - id: a
+                test.change: {n: "{{ item }}"}
+"#,
+        "",
+        r#"
+        l entered ["0", "1"]
+        l[0]/m entered ["0", "1"]
+        l[1]/m entered ["0", "1"]
+        l[0]/m[0]/a looked 0 -> 1
+        l[1]/m[0]/a looked 0 -> 1
+        l[0]/m[0]/a started
+        l[1]/m[0]/a started
+        l[0]/m[0]/a changed
+        l[1]/m[0]/a changed
+        l[0]/m[1]/a looked 0 -> 1
+        l[1]/m[1]/a looked 0 -> 1
+        l[0]/m[1]/a started
+        l[1]/m[1]/a started
+        l[0]/m[1]/a changed
+        l[1]/m[1]/a changed
+        l[0]/m changed
+        l[1]/m changed
+        l changed
+        ended succeeded
         "#,
     );
 }

@@ -1,6 +1,6 @@
 //! Stopping by a signal or a failure, and going on.
 
-use super::check;
+use super::{Same, check, check_cut};
 
 #[test]
 fn a_signal_in_parallel_work_lets_it_end_and_stops() {
@@ -39,7 +39,8 @@ fn a_signal_in_parallel_work_lets_it_end_and_stops() {
 
 #[test]
 fn a_step_that_was_cancelled_is_tried_again() {
-    check(
+    check_cut(
+        Same::Nothing,
         "steps:
   - id: a
     test.change: {}
@@ -269,7 +270,8 @@ fn a_signal_at_the_question_after_a_failure() {
 
 #[test]
 fn a_signal_at_the_playbooks_guard() {
-    check(
+    check_cut(
+        Same::Nothing,
         "guards: [{test.read: {}, that: result.n == 1}]
 steps:
   - id: a
@@ -294,7 +296,8 @@ steps:
 
 #[test]
 fn guards_are_asked_again_and_stop_the_run() {
-    check(
+    check_cut(
+        Same::Nothing,
         "guards: [{test.read: {}, that: result.n == 1}]
 steps:
   - id: a
@@ -324,7 +327,8 @@ steps:
 
 #[test]
 fn a_person_gives_up_a_run_that_was_stopped() {
-    check(
+    check_cut(
+        Same::Nothing,
         "steps:
   - id: a
     test.change: {}
@@ -355,7 +359,8 @@ fn a_person_gives_up_a_run_that_was_stopped() {
 
 #[test]
 fn a_person_gives_up_a_run_that_has_changed_nothing() {
-    check(
+    check_cut(
+        Same::Nothing,
         "steps:
   - id: a
     test.read: {}
@@ -375,6 +380,114 @@ fn a_person_gives_up_a_run_that_has_changed_nothing() {
         stopped: stopped by SIGTERM
         resumed RollBack
         ended cancelled
+        ",
+    );
+}
+
+#[test]
+fn a_step_in_doubt_whose_result_is_named_is_settled_by_a_look_that_gives_it() {
+    check(
+        "steps:
+  - id: a
+    test.change: {n: 4}
+  - id: b
+    when: a.n == 4
+    test.read: {}
+",
+        "",
+        "
+        a looked 0 -> 1
+        a started
+        a changed
+        b ok
+        ended succeeded
+        ",
+    );
+}
+
+#[test]
+fn what_expects_something_is_checked_when_it_turns_out_done() {
+    check(
+        "steps:
+  - id: a
+    test.change: {n: 4}
+    expect: [{that: result.n == 5, severity: warning}]
+",
+        "",
+        "
+        a looked 0 -> 1
+        a started
+        a changed [warning: expected `result.n == 5`, but result.n = 4]
+        ended succeeded
+        ",
+    );
+}
+
+#[test]
+fn a_step_in_doubt_is_settled_by_its_unless() {
+    check(
+        "steps:
+  - id: a
+    unless: {test.read: {}, that: result.n == 2}
+    command: {}
+    rollback: []
+",
+        "a look: unclear",
+        "
+        a Unless is false `result.n == 2`: result.n = 1
+        a started
+        a changed
+        ended succeeded
+        ",
+    );
+}
+
+#[test]
+fn guards_and_confirm_are_not_passed_by_a_second_attempt() {
+    check(
+        "steps:
+  - id: a
+    guards: [{test.read: {}, that: result.n == 1}]
+    confirm: Go?
+    retry: {attempts: 2}
+    command: {}
+    rollback: []
+",
+        "
+        a ask: yes
+        a: fail exit; ok
+        ",
+        r#"
+        a Guard(0) holds
+        a answered by ann: "yes"
+        a Guard(0) holds
+        a started
+        a running (exit: do it) again in 1000
+        a woke
+        a started 2
+        a changed
+        ended succeeded
+        "#,
+    );
+}
+
+#[test]
+fn a_message_is_sent_again_when_in_doubt() {
+    check(
+        "steps:
+  - id: a
+    notify: {to: terminal, message: hello}
+  - id: b
+    command: {}
+    rollback: []
+",
+        "",
+        "
+        a started
+        a changed
+        b started
+        b changed
+        ended succeeded
         ",
     );
 }

@@ -395,3 +395,37 @@ always:
         ",
     );
 }
+
+#[test]
+fn an_undo_of_a_finished_group_leaves_it_undone() {
+    check(
+        "steps:
+  - id: g
+    group:
+      - id: a
+        test.change: {}
+      - id: h
+        group:
+          - id: b
+            test.read: {}
+  - id: c
+    test.read: {}
+",
+        "c: fail exit",
+        "
+        g entered
+        a looked 0 -> 1
+        a started
+        a changed
+        h entered
+        b ok
+        h ok
+        g changed
+        c failed (exit: do it) -> rollback
+        rolling back: step `c` failed: do it
+        a undoing
+        a undone
+        ended rolled_back
+        ",
+    );
+}
