@@ -223,7 +223,10 @@ fn take(input: &Input, given: Given, vault: &Vault) -> Result<(Value, Option<Str
         };
         let secret = secrets::fetch(&source)?;
         vault.keep(&secrets::handle(input), secret);
-        return Ok((Value::Secret(Secret::handle(secrets::handle(input))), Some(text)));
+        return Ok((
+            Value::Secret(Secret::handle(secrets::handle(input))),
+            Some(text),
+        ));
     }
     let value = match given {
         Given::Text(text) => input.parse(&text)?,

@@ -1,10 +1,10 @@
 //! `runwright show`: what a run did, told by the same code as while it ran.
 
 use clap::Args;
-use runwright_core::{machine::State, summary::Summary};
+use runwright_core::summary::Summary;
 use runwright_local::{
     folder::RunFolder,
-    run::{events, told},
+    run::{before, events, told},
 };
 
 use crate::{
@@ -37,16 +37,12 @@ pub(crate) fn show(settings: &Settings, args: &Show) -> Done {
         .ok_or_else(|| CliError::new(format!("find the folder of the run `{}`", record.run)))?;
     let library = Library::new(settings);
     let plan = planning::pinned(&library, &folder, &begun, settings.colour())?;
-    let mut state = State::new();
-    if let Some(undone) = &begun.undoes {
-        let earlier = events(&journal, undone)?;
-        state = State::replay(&plan, &earlier).take_over();
-    }
     let reporter = reporter(&settings.replaying(), &record.run);
     let mut reporter = reporter
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     let happened = events(&journal, &record.run)?;
+    let mut state = before(&journal, &plan, &happened)?;
     for (event, seq) in happened.iter().zip(1..) {
         state.apply(&plan, event);
         reporter.tell(&told(&plan, &state, event, seq));

@@ -18,7 +18,7 @@ impl State {
     pub(super) fn resume(&mut self, plan: &Plan, goal: Goal) {
         let was_stopped = self.stopped | self.stopping.take().is_some();
         self.stopped = false;
-        self.undo_wanted = goal == Goal::RollBack;
+        self.undo_wanted |= goal == Goal::RollBack;
         match (self.mode, goal) {
             (Mode::Working, Goal::RollBack) => self.give_up(),
             (Mode::Working, Goal::Work) => {
