@@ -47,7 +47,6 @@ fn findings(ended: &Ended, severity: &str) -> Vec<String> {
     let summary = ended.summary();
     let findings = summary["findings"].as_array().expect("findings").iter();
     findings
-        .map(|found| &found["finding"])
         .filter(|finding| finding["severity"] == severity)
         .map(|finding| finding["title"].as_str().expect("a title").to_owned())
         .collect()

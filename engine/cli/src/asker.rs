@@ -35,11 +35,17 @@ impl Asker for Terminal {
         let (reporter, user) = (self.reporter.clone(), self.user.clone());
         Box::pin(async move {
             let answered = tokio::task::spawn_blocking(move || {
-                reporter.lock().unwrap_or_else(PoisonError::into_inner).pause();
+                reporter
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .pause();
                 let reply = on_terminal(&asked);
                 // A question that was broken off leaves the cursor hidden.
                 drop(dialoguer::console::Term::stderr().show_cursor());
-                reporter.lock().unwrap_or_else(PoisonError::into_inner).go_on();
+                reporter
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .go_on();
                 reply
             });
             let reply = answered.await.ok().flatten()?;
@@ -57,7 +63,10 @@ impl Terminal {
                 let reply = match typed == phrase {
                     true => Reply::Yes,
                     false => Reply::No {
-                        why: format!("`--confirm {}={typed}` is not the phrase that the step asks for", asked.step),
+                        why: format!(
+                            "`--confirm {}={typed}` is not the phrase that the step asks for",
+                            asked.step
+                        ),
                     },
                 };
                 Some(("--confirm".to_owned(), reply))
@@ -75,7 +84,12 @@ fn on_terminal(asked: &Asked) -> Option<Reply> {
     if let Some(action) = &asked.question.action {
         text.push_str(&format!("  does:   {}\n", clean(&action.summary)));
     }
-    if let Some(change) = asked.question.change.as_ref().filter(|change| !change.is_empty()) {
+    if let Some(change) = asked
+        .question
+        .change
+        .as_ref()
+        .filter(|change| !change.is_empty())
+    {
         text.push_str(&format!("  change: {}\n", clean(change)));
     }
     if let Some(undo) = &asked.question.undo {
@@ -117,19 +131,33 @@ fn on_terminal(asked: &Asked) -> Option<Reply> {
         }
         Ask::OnFailure(why) => {
             eprintln!("{}", clean(why));
-            let choices = ["roll back everything", "retry the step", "skip the step", "stop and keep for resume"];
+            let choices = [
+                "roll back everything",
+                "retry the step",
+                "skip the step",
+                "stop and keep for resume",
+            ];
             Some(match select("What now?", &choices)? {
                 0 => Reply::RollBack,
                 1 => Reply::Retry,
-                2 => Reply::Skip { remark: String::new() },
+                2 => Reply::Skip {
+                    remark: String::new(),
+                },
                 _ => Reply::Stop,
             })
         }
         Ask::InDoubt => {
             eprintln!("{message}");
-            let choices = ["stop and look first", "it was done", "do it again", "undo everything"];
+            let choices = [
+                "stop and look first",
+                "it was done",
+                "do it again",
+                "undo everything",
+            ];
             match select("How did it end?", &choices)? {
-                1 => Some(Reply::Done { remark: String::new() }),
+                1 => Some(Reply::Done {
+                    remark: String::new(),
+                }),
                 2 => Some(Reply::Retry),
                 3 => Some(Reply::RollBack),
                 _ => None,
@@ -142,18 +170,30 @@ fn on_terminal(asked: &Asked) -> Option<Reply> {
 fn yes_or_no(yes: bool) -> Reply {
     match yes {
         true => Reply::Yes,
-        false => Reply::No { why: "a person said no".to_owned() },
+        false => Reply::No {
+            why: "a person said no".to_owned(),
+        },
     }
 }
 
 /// Asks yes or no; the default is no, and none is an answer that was broken off.
 pub(crate) fn confirm(message: &str) -> Option<bool> {
     // People end an answer with Enter; taken as a key alone, the Enter would answer the next question.
-    Confirm::with_theme(&SimpleTheme).with_prompt(message).default(false).wait_for_newline(true).interact().ok()
+    Confirm::with_theme(&SimpleTheme)
+        .with_prompt(message)
+        .default(false)
+        .wait_for_newline(true)
+        .interact()
+        .ok()
 }
 
 fn select(prompt: &str, choices: &[&str]) -> Option<usize> {
-    Select::with_theme(&SimpleTheme).with_prompt(prompt).items(choices).default(0).interact().ok()
+    Select::with_theme(&SimpleTheme)
+        .with_prompt(prompt)
+        .items(choices)
+        .default(0)
+        .interact()
+        .ok()
 }
 
 /// Asks for the value of an input.
@@ -180,12 +220,14 @@ pub(crate) fn value(input: &Input) -> Result<Value, String> {
 pub(crate) fn hidden(input: &Input) -> Result<String, String> {
     let asked = Password::with_theme(&SimpleTheme)
         .with_prompt(format!("{} (not shown)", input.name))
-        .validate_with(|text: &String| crate::inputs::secret_fits(text))
+        .validate_with(|text: &String| crate::secrets::check(text))
         .interact();
     asked.map_err(|_| format!("no value was given for the secret `{}`", input.name))
 }
 
 /// Returns `text` without control characters, which could move the cursor or hide a line.
 fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || *c == '\n').collect()
+    text.chars()
+        .filter(|c| !c.is_control() || *c == '\n')
+        .collect()
 }

@@ -32,12 +32,18 @@ impl CliError {
 
     /// Returns an error for wrong usage or an invalid playbook.
     pub(crate) fn usage(message: impl Into<String>) -> CliError {
-        CliError { code: exit::USAGE, ..CliError::new(message) }
+        CliError {
+            code: exit::USAGE,
+            ..CliError::new(message)
+        }
     }
 
     /// Returns an error for what is refused before anything is done.
     pub(crate) fn refused(message: impl Into<String>) -> CliError {
-        CliError { code: exit::REFUSED, ..CliError::new(message) }
+        CliError {
+            code: exit::REFUSED,
+            ..CliError::new(message)
+        }
     }
 
     /// Adds an error and its sources as causes.

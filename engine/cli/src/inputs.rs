@@ -1,6 +1,6 @@
 //! Where the values of inputs come from: default, profile, file, environment, `--set`, a question; the last one wins.
 
-use std::{collections::BTreeMap, fs, process};
+use std::{collections::BTreeMap, fs};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
@@ -12,10 +12,7 @@ use runwright_core::{
 };
 use runwright_local::run::Vault;
 
-use crate::{asker, error::CliError, library::Library, planning, settings};
-
-/// The shortest secret that can be masked without masking half of what people read, in characters.
-const SHORTEST_SECRET: usize = 4;
+use crate::{asker, error::CliError, library::Library, planning, secrets, settings};
 
 /// Values for the inputs of a playbook
 #[derive(Args, Clone, Default)]
@@ -79,9 +76,14 @@ impl InputArgs {
         for set in &self.set {
             match set.split_once('=') {
                 Some((name, text)) => {
-                    given.insert(name.trim().to_owned(), (Given::Text(text.to_owned()), "--set".to_owned()));
+                    given.insert(
+                        name.trim().to_owned(),
+                        (Given::Text(text.to_owned()), "--set".to_owned()),
+                    );
                 }
-                None => problems.push(format!("`--set {set}` has no `=`: write `--set name=value`")),
+                None => problems.push(format!(
+                    "`--set {set}` has no `=`: write `--set name=value`"
+                )),
             }
         }
         let mut values = Fields::new();
@@ -111,36 +113,28 @@ impl InputArgs {
         match checked {
             Ok(values) if problems.is_empty() => {
                 for input in inputs {
-                    sources.entry(input.name.clone()).or_insert_with(|| "default".to_owned());
+                    sources
+                        .entry(input.name.clone())
+                        .or_insert_with(|| "default".to_owned());
                 }
                 Ok(Gathered { values, sources })
             }
-            _ => Err(CliError::usage(format!("the inputs of `{}` are not right", plan.root().name))
-                .detail(problems.iter().map(|problem| format!("  - {problem}\n")).collect::<String>())
-                .hint(format!("`runwright describe {}` shows every input", plan.root().name))),
+            _ => Err(CliError::usage(format!(
+                "the inputs of `{}` are not right",
+                plan.root().name
+            ))
+            .detail(
+                problems
+                    .iter()
+                    .map(|problem| format!("  - {problem}\n"))
+                    .collect::<String>(),
+            )
+            .hint(format!(
+                "`runwright describe {}` shows every input",
+                plan.root().name
+            ))),
         }
     }
-}
-
-/// Returns the secrets of a run that is taken up again, from where they came when it began.
-pub(crate) fn secrets_again(plan: &Plan, sources: &BTreeMap<String, String>, vault: &Vault) -> Result<(), CliError> {
-    let mut missing = Vec::new();
-    for input in plan.root().inputs.iter().filter(|input| input.of == InputType::Secret) {
-        let source = sources.get(&input.name).map(String::as_str).unwrap_or_default();
-        let text = match reference(source) {
-            Some(reference) => fetch(&reference),
-            None if settings::can_ask() => asker::hidden(input),
-            None => Err("it was typed, and there is no terminal now".to_owned()),
-        };
-        match text {
-            Ok(text) => vault.keep(&handle(input), text),
-            Err(why) => missing.push(format!("  - secret `{}`: {why}\n", input.name)),
-        }
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(CliError::refused("the run's secrets are needed again, and some can't be had").detail(missing.concat()))
 }
 
 fn read_profile(
@@ -154,18 +148,25 @@ fn read_profile(
     let sections = read_node(path, colour)?;
     let source = format!("profile {path}");
     for (section, strict) in [("all", false), (plan.root().name.as_str(), true)] {
-        let Some(values) = sections.get(section) else { continue };
+        let Some(values) = sections.get(section) else {
+            continue;
+        };
         for (key, value) in values.as_map().unwrap_or_default() {
             let name = key.written();
             let known = inputs.iter().any(|input| input.name == name);
             if !known && strict {
                 let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
                 let near = runwright_core::diagnostic::suggest(name, names.iter().copied());
-                let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                let near = near
+                    .map(|near| format!("; did you mean `{near}`?"))
+                    .unwrap_or_default();
                 problems.push(format!("{path}: `{section}` has no input `{name}`{near}"));
             }
             if known {
-                given.insert(name.to_owned(), (Given::Value(value.to_value()), source.clone()));
+                given.insert(
+                    name.to_owned(),
+                    (Given::Value(value.to_value()), source.clone()),
+                );
             }
         }
     }
@@ -175,23 +176,34 @@ fn read_profile(
 fn read_values(path: &Utf8Path, colour: Colour) -> Result<Vec<(String, Value)>, CliError> {
     let node = read_node(path, colour)?;
     let entries = node.as_map().unwrap_or_default();
-    Ok(entries.iter().map(|(key, value)| (key.written().to_owned(), value.to_value())).collect())
+    Ok(entries
+        .iter()
+        .map(|(key, value)| (key.written().to_owned(), value.to_value()))
+        .collect())
 }
 
 fn read_node(path: &Utf8Path, colour: Colour) -> Result<Node, CliError> {
-    let bytes = fs::read(path).map_err(|error| CliError::usage(format!("read the inputs in `{path}`")).because(&error))?;
+    let bytes = fs::read(path)
+        .map_err(|error| CliError::usage(format!("read the inputs in `{path}`")).because(&error))?;
     let mut found = Vec::new();
     let text = match yaml::decode(&bytes) {
         Ok(text) => text,
-        Err(problem) => return Err(planning::problems(&[problem], &Source::new(path.as_str(), ""), colour)),
+        Err(problem) => {
+            return Err(planning::problems(
+                &[problem],
+                &Source::new(path.as_str(), ""),
+                colour,
+            ));
+        }
     };
     let source = Source::new(path.as_str(), text);
     let node = yaml::parse(text, &Limits::default(), &mut found);
     match node {
         Some(node) if found.is_empty() && node.as_map().is_some() => Ok(node),
-        Some(node) if found.is_empty() => {
-            Err(CliError::usage(format!("read the inputs in `{path}`: expected a mapping, found {}", node.what())))
-        }
+        Some(node) if found.is_empty() => Err(CliError::usage(format!(
+            "read the inputs in `{path}`: expected a mapping, found {}",
+            node.what()
+        ))),
         _ => Err(planning::problems(&found, &source, colour)),
     }
 }
@@ -203,12 +215,18 @@ fn take(input: &Input, given: Given, vault: &Vault) -> Result<(Value, Option<Str
             Given::Text(text) => text.clone(),
             Given::Value(value) => value.as_str().unwrap_or_default().to_owned(),
         };
-        let Some(source) = reference(&text) else {
-            return Err("a secret is given as `env:NAME`, `file:PATH` or `command:...`, never as it is".to_owned());
+        let Some(source) = secrets::reference(&text) else {
+            return Err(
+                "a secret is given as `env:NAME`, `file:PATH` or `command:...`, never as it is"
+                    .to_owned(),
+            );
         };
-        let secret = fetch(&source)?;
-        vault.keep(&handle(input), secret);
-        return Ok((Value::Secret(Secret::handle(handle(input))), Some(text)));
+        let secret = secrets::fetch(&source)?;
+        vault.keep(&secrets::handle(input), secret);
+        return Ok((
+            Value::Secret(Secret::handle(secrets::handle(input))),
+            Some(text),
+        ));
     }
     let value = match given {
         Given::Text(text) => input.parse(&text)?,
@@ -223,9 +241,12 @@ fn absolute_paths(input: &Input, value: Value) -> Value {
         (InputType::Path, Value::Text(text)) if !text.is_empty() => {
             Value::text(settings::absolute(&Utf8PathBuf::from(&**text)).into_string())
         }
-        (InputType::List(of), Value::List(items)) => {
-            Value::list(items.iter().map(|item| absolute_paths(of, item.clone())).collect())
-        }
+        (InputType::List(of), Value::List(items)) => Value::list(
+            items
+                .iter()
+                .map(|item| absolute_paths(of, item.clone()))
+                .collect(),
+        ),
         _ => value,
     }
 }
@@ -247,68 +268,13 @@ fn ask_missing(
         }
         let value = if input.of == InputType::Secret {
             let text = asker::hidden(input).map_err(CliError::usage)?;
-            vault.keep(&handle(input), text);
-            Value::Secret(Secret::handle(handle(input)))
+            vault.keep(&secrets::handle(input), text);
+            Value::Secret(Secret::handle(secrets::handle(input)))
         } else {
             absolute_paths(input, asker::value(input).map_err(CliError::usage)?)
         };
         values.insert(input.name.clone(), value);
         sources.insert(input.name.clone(), "typed".to_owned());
-    }
-    Ok(())
-}
-
-fn handle(input: &Input) -> String {
-    format!("input {}", input.name)
-}
-
-/// Where the text of a secret lies.
-enum SecretSource {
-    Env(String),
-    File(Utf8PathBuf),
-    Command(String),
-}
-
-fn reference(text: &str) -> Option<SecretSource> {
-    let (scheme, rest) = text.split_once(':')?;
-    match scheme {
-        "env" => Some(SecretSource::Env(rest.to_owned())),
-        "file" => Some(SecretSource::File(rest.into())),
-        "command" => Some(SecretSource::Command(rest.to_owned())),
-        _ => None,
-    }
-}
-
-fn fetch(source: &SecretSource) -> Result<String, String> {
-    let text = match source {
-        SecretSource::Env(name) => settings::variable(name).ok_or_else(|| format!("`{name}` is not set"))?,
-        SecretSource::File(path) => {
-            fs::read_to_string(path).map_err(|error| format!("`{path}` can't be read: {error}"))?
-        }
-        SecretSource::Command(command) => {
-            let output = process::Command::new("sh")
-                .args(["-c", command])
-                .stdin(process::Stdio::null())
-                .stderr(process::Stdio::inherit())
-                .output()
-                .map_err(|error| format!("`{command}` can't be run: {error}"))?;
-            if !output.status.success() {
-                return Err(format!("`{command}` ended with {}", output.status));
-            }
-            String::from_utf8(output.stdout).map_err(|_| format!("`{command}` printed something that is no text"))?
-        }
-    };
-    let text = text.trim_end_matches(['\n', '\r']).to_owned();
-    secret_fits(&text)?;
-    Ok(text)
-}
-
-/// Returns why a secret can't be used.
-pub(crate) fn secret_fits(text: &str) -> Result<(), String> {
-    if text.chars().count() < SHORTEST_SECRET {
-        return Err(format!(
-            "it is shorter than {SHORTEST_SECRET} characters, and could not be masked without hiding half of everything"
-        ));
     }
     Ok(())
 }

@@ -38,7 +38,11 @@ pub(crate) struct Library {
 /// A place where playbooks lie.
 #[derive(Clone, Debug)]
 enum Place {
-    Folder { path: Utf8PathBuf, named: bool, system: bool },
+    Folder {
+        path: Utf8PathBuf,
+        named: bool,
+        system: bool,
+    },
     BuiltIn,
 }
 
@@ -71,24 +75,43 @@ impl Found {
 impl Library {
     /// Returns the library of this caller: `--playbooks`, `./playbooks`, the user's, the system's, the built-in ones.
     pub(crate) fn new(settings: &Settings) -> Library {
-        let folder = |path, named, system| Place::Folder { path, named, system };
-        let mut places: Vec<Place> =
-            settings.playbooks.iter().map(|path| folder(settings::absolute(path), true, false)).collect();
+        let folder = |path, named, system| Place::Folder {
+            path,
+            named,
+            system,
+        };
+        let mut places: Vec<Place> = settings
+            .playbooks
+            .iter()
+            .map(|path| folder(settings::absolute(path), true, false))
+            .collect();
         if !settings::is_root() {
-            places.push(folder(settings::working_folder().join("playbooks"), false, false));
+            places.push(folder(
+                settings::working_folder().join("playbooks"),
+                false,
+                false,
+            ));
         }
         let config = settings::path_of("XDG_CONFIG_HOME")
             .or_else(|| settings::path_of("HOME").map(|home| home.join(".config")));
-        places.extend(config.map(|config| folder(config.join("runwright/playbooks"), false, false)));
+        places
+            .extend(config.map(|config| folder(config.join("runwright/playbooks"), false, false)));
         places.push(folder("/etc/runwright/playbooks".into(), false, true));
         places.push(Place::BuiltIn);
-        Library { kinds: runwright_steps::kinds(), places, warnings: RwLock::default() }
+        Library {
+            kinds: runwright_steps::kinds(),
+            places,
+            warnings: RwLock::default(),
+        }
     }
 
     /// Returns the playbook that `name` means: a path, `name`, `name@1` or `name@1.2.0`.
     pub(crate) fn find(&self, name: &str) -> Result<Loaded, CliError> {
         if is_path(name) {
-            return self.read(&Found { path: settings::absolute(&name.into()), text: None });
+            return self.read(&Found {
+                path: settings::absolute(&name.into()),
+                text: None,
+            });
         }
         let (plain, versions) = match name.split_once('@') {
             Some((plain, versions)) => (plain, parse_versions(versions)?),
@@ -101,25 +124,44 @@ impl Library {
     }
 
     /// Returns the playbook that a call means: beside its caller, then the system's and the built-in ones.
-    pub(crate) fn find_called(&self, caller: &Playbook, call: &CallSite) -> Result<Loaded, CliError> {
+    pub(crate) fn find_called(
+        &self,
+        caller: &Playbook,
+        call: &CallSite,
+    ) -> Result<Loaded, CliError> {
         let mut places = Vec::new();
         let caller_path = Utf8Path::new(&caller.scope.path);
         if let Some(folder) = caller_path.parent().filter(|_| caller_path.is_absolute()) {
-            places.push(Place::Folder { path: folder.to_owned(), named: true, system: false });
+            places.push(Place::Folder {
+                path: folder.to_owned(),
+                named: true,
+                system: false,
+            });
         }
         places.extend(
             self.places
                 .iter()
-                .filter(|place| matches!(place, Place::BuiltIn | Place::Folder { system: true, .. }))
+                .filter(|place| {
+                    matches!(place, Place::BuiltIn | Place::Folder { system: true, .. })
+                })
                 .cloned(),
         );
-        self.find_in(&places, &call.name, &call.versions)?.ok_or_else(|| self.unknown(&call.name))
+        self.find_in(&places, &call.name, &call.versions)?
+            .ok_or_else(|| self.unknown(&call.name))
     }
 
-    fn find_in(&self, places: &[Place], name: &str, versions: &VersionReq) -> Result<Option<Loaded>, CliError> {
+    fn find_in(
+        &self,
+        places: &[Place],
+        name: &str,
+        versions: &VersionReq,
+    ) -> Result<Option<Loaded>, CliError> {
         for place in places {
-            let candidates: Vec<Found> =
-                self.list(place)?.into_iter().filter(|found| name_of_file(&found.path) == name).collect();
+            let candidates: Vec<Found> = self
+                .list(place)?
+                .into_iter()
+                .filter(|found| name_of_file(&found.path) == name)
+                .collect();
             if candidates.is_empty() {
                 continue;
             }
@@ -129,13 +171,22 @@ impl Library {
     }
 
     /// Returns the newest of the candidates that fits; the broken one where none can be read.
-    fn best(&self, name: &str, versions: &VersionReq, candidates: &[Found]) -> Result<Loaded, CliError> {
+    fn best(
+        &self,
+        name: &str,
+        versions: &VersionReq,
+        candidates: &[Found],
+    ) -> Result<Loaded, CliError> {
         let mut by_version: BTreeMap<semver::Version, (Loaded, &Found)> = BTreeMap::new();
         let mut broken = None;
         for found in candidates {
             let loaded = self.read(found)?;
-            let version = loaded.playbook.as_ref().map(|playbook| playbook.scope.version.clone());
-            let Some(version) = version.and_then(|version| semver::Version::parse(&version).ok()) else {
+            let version = loaded
+                .playbook
+                .as_ref()
+                .map(|playbook| playbook.scope.version.clone());
+            let Some(version) = version.and_then(|version| semver::Version::parse(&version).ok())
+            else {
                 broken.get_or_insert(loaded);
                 continue;
             };
@@ -149,7 +200,10 @@ impl Library {
             by_version.insert(version, (loaded, found));
         }
         let there: Vec<String> = by_version.keys().map(ToString::to_string).collect();
-        let fitting = by_version.into_iter().rev().find(|(version, _)| versions.matches(version));
+        let fitting = by_version
+            .into_iter()
+            .rev()
+            .find(|(version, _)| versions.matches(version));
         match (fitting, broken) {
             (Some((_, (loaded, _))), _) => Ok(loaded),
             (None, Some(broken)) => Ok(broken),
@@ -167,7 +221,10 @@ impl Library {
             let here: Vec<Found> = self
                 .list(place)?
                 .into_iter()
-                .filter(|found| !all.iter().any(|other| name_of_file(&other.path) == name_of_file(&found.path)))
+                .filter(|found| {
+                    !all.iter()
+                        .any(|other| name_of_file(&other.path) == name_of_file(&found.path))
+                })
                 .collect();
             all.extend(here);
         }
@@ -178,7 +235,9 @@ impl Library {
     /// Returns the profile called `name` from the first place that has it.
     pub(crate) fn profile(&self, name: &str) -> Result<Utf8PathBuf, CliError> {
         for place in &self.places {
-            let Place::Folder { path, named, .. } = place else { continue };
+            let Place::Folder { path, named, .. } = place else {
+                continue;
+            };
             for ending in ["yml", "yaml"] {
                 let file = path.join("profiles").join(format!("{name}.{ending}"));
                 if file.is_file() && self.counts(path, *named)? {
@@ -194,12 +253,17 @@ impl Library {
         match place {
             Place::BuiltIn => Ok(builtin::PLAYBOOKS
                 .iter()
-                .map(|(path, text)| Found { path: format!("built-in:{path}").into(), text: Some(text) })
+                .map(|(path, text)| Found {
+                    path: format!("built-in:{path}").into(),
+                    text: Some(text),
+                })
                 .collect()),
             Place::Folder { path, named, .. } => {
                 if !path.is_dir() {
                     return match named {
-                        true => Err(CliError::usage(format!("find the folder of playbooks `{path}`"))),
+                        true => Err(CliError::usage(format!(
+                            "find the folder of playbooks `{path}`"
+                        ))),
                         false => Ok(Vec::new()),
                     };
                 }
@@ -209,20 +273,28 @@ impl Library {
                 let mut found = Vec::new();
                 walk(path, 0, &mut found);
                 found.sort();
-                Ok(found.into_iter().map(|path| Found { path, text: None }).collect())
+                Ok(found
+                    .into_iter()
+                    .map(|path| Found { path, text: None })
+                    .collect())
             }
         }
     }
 
     /// Returns whether nobody but root and the caller can write a folder and its parents.
     fn counts(&self, path: &Utf8Path, named: bool) -> Result<bool, CliError> {
-        let Some(why) = writable_by_others(path) else { return Ok(true) };
+        let Some(why) = writable_by_others(path) else {
+            return Ok(true);
+        };
         let message = format!("the playbooks in `{path}` don't count: {why}");
         if named {
             return Err(CliError::refused(message)
                 .hint("make it writable by you only: `chmod go-w`, and the same for its parents"));
         }
-        let mut warnings = self.warnings.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut warnings = self
+            .warnings
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if !warnings.contains(&message) {
             warnings.push(message);
         }
@@ -237,7 +309,11 @@ impl Library {
                 Ok(text) => text,
                 Err(problem) => {
                     let source = Arc::new(Source::new(found.path.as_str(), ""));
-                    return Ok(Loaded { source, playbook: None, problems: vec![problem] });
+                    return Ok(Loaded {
+                        source,
+                        playbook: None,
+                        problems: vec![problem],
+                    });
                 }
             },
         };
@@ -248,12 +324,21 @@ impl Library {
     pub(crate) fn parse(&self, path: &Utf8Path, text: String) -> Loaded {
         let source = Arc::new(Source::new(path.as_str(), text));
         let (playbook, problems) = language::read(&source, Some(path), &self.kinds);
-        Loaded { source, playbook: playbook.map(Arc::new), problems }
+        Loaded {
+            source,
+            playbook: playbook.map(Arc::new),
+            problems,
+        }
     }
 
     /// Says which places of playbooks were left out, and why.
     pub(crate) fn tell_warnings(&self) {
-        for warning in self.warnings.read().unwrap_or_else(std::sync::PoisonError::into_inner).iter() {
+        for warning in self
+            .warnings
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .iter()
+        {
             eprintln!("warning: {warning}");
         }
     }
@@ -264,7 +349,9 @@ impl Library {
         let error = CliError::usage(format!("find a playbook called `{name}`"));
         match runwright_core::diagnostic::suggest(name, names.iter().copied()) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error.hint("`runwright list` shows every playbook; a file is named by a path with a `/` in it"),
+            None => error.hint(
+                "`runwright list` shows every playbook; a file is named by a path with a `/` in it",
+            ),
         }
     }
 }
@@ -277,7 +364,11 @@ fn is_path(name: &str) -> bool {
 /// Returns the range that stands behind an `@`: a whole version means just that one.
 fn parse_versions(text: &str) -> Result<VersionReq, CliError> {
     let exact = semver::Version::parse(text).is_ok();
-    let range = if exact { format!("={text}") } else { text.to_owned() };
+    let range = if exact {
+        format!("={text}")
+    } else {
+        text.to_owned()
+    };
     VersionReq::parse(&range).map_err(|error| {
         CliError::usage(format!("read `{text}` as a version: {error}"))
             .hint("like `daily-health@1` or `daily-health@1.2.0`")
@@ -286,13 +377,20 @@ fn parse_versions(text: &str) -> Result<VersionReq, CliError> {
 
 /// Reads the text of a playbook file; a file that can't be one is a problem of the file.
 fn read_text(path: &Utf8Path) -> Result<Result<String, Diagnostic>, CliError> {
-    let unreadable = |error: &std::io::Error| CliError::usage(format!("read the playbook `{path}`")).because(error);
+    let unreadable = |error: &std::io::Error| {
+        CliError::usage(format!("read the playbook `{path}`")).because(error)
+    };
     let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
     if !metadata.is_file() {
-        return Err(CliError::usage(format!("read the playbook `{path}`: it is no file")));
+        return Err(CliError::usage(format!(
+            "read the playbook `{path}`: it is no file"
+        )));
     }
     if metadata.len() > LARGEST {
-        let message = format!("the file has {} MiB; a playbook has 4 MiB at the most", metadata.len() >> 20);
+        let message = format!(
+            "the file has {} MiB; a playbook has 4 MiB at the most",
+            metadata.len() >> 20
+        );
         return Ok(Err(Diagnostic::error(message, None)));
     }
     let bytes = fs::read(path).map_err(|error| unreadable(&error))?;
@@ -304,10 +402,14 @@ fn walk(folder: &Utf8Path, depth: usize, found: &mut Vec<Utf8PathBuf>) {
     if depth > DEEPEST {
         return;
     }
-    let Ok(entries) = folder.read_dir_utf8() else { return };
+    let Ok(entries) = folder.read_dir_utf8() else {
+        return;
+    };
     for entry in entries.flatten() {
         let path = entry.path();
-        let Ok(kind) = entry.file_type() else { continue };
+        let Ok(kind) = entry.file_type() else {
+            continue;
+        };
         if kind.is_dir() {
             let name = entry.file_name();
             if name != "profiles" && !name.starts_with('.') {
@@ -333,7 +435,10 @@ fn writable_by_others(path: &Utf8Path) -> Option<String> {
         // In a folder like /tmp others can't touch what belongs to us.
         let sticky = metadata.mode() & 0o1000 != 0 && below_is_ours;
         if metadata.mode() & 0o022 != 0 && !sticky {
-            return Some(format!("others can write `{folder}` (mode {:04o})", metadata.mode() & 0o7777));
+            return Some(format!(
+                "others can write `{folder}` (mode {:04o})",
+                metadata.mode() & 0o7777
+            ));
         }
         below_is_ours = true;
     }

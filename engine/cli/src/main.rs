@@ -10,6 +10,7 @@ mod exit;
 mod inputs;
 mod library;
 mod planning;
+mod secrets;
 mod session;
 mod settings;
 

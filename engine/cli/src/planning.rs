@@ -35,16 +35,31 @@ pub(crate) fn pinned(
     let mut texts: BTreeMap<&str, Loaded> = BTreeMap::new();
     for (name, digest) in &begun.texts {
         let plain = name.split('@').next().unwrap_or(name);
-        let path = if plain == begun.playbook { begun.path.clone() } else { format!("{plain}.yml") };
+        let path = if plain == begun.playbook {
+            begun.path.clone()
+        } else {
+            format!("{plain}.yml")
+        };
         let text = folder.text(digest)?;
         let loaded = library.parse(path.as_str().into(), text);
         texts.insert(plain, loaded);
     }
-    let gone = |name: &str| CliError::new(format!("find the text of `{name}` in the run's folder `{}`", folder.path()));
-    let root = texts.get(begun.playbook.as_str()).cloned().ok_or_else(|| gone(&begun.playbook))?;
+    let gone = |name: &str| {
+        CliError::new(format!(
+            "find the text of `{name}` in the run's folder `{}`",
+            folder.path()
+        ))
+    };
+    let root = texts
+        .get(begun.playbook.as_str())
+        .cloned()
+        .ok_or_else(|| gone(&begun.playbook))?;
     let playbook = checked(&root, colour)?;
     link(&playbook, root, colour, &mut |_, call| {
-        let loaded = texts.get(call.name.as_str()).cloned().ok_or_else(|| gone(&call.name))?;
+        let loaded = texts
+            .get(call.name.as_str())
+            .cloned()
+            .ok_or_else(|| gone(&call.name))?;
         Ok((checked(&loaded, colour)?, loaded))
     })
 }
@@ -60,14 +75,24 @@ pub(crate) fn checked(loaded: &Loaded, colour: Colour) -> Result<Arc<Playbook>, 
 /// Returns the problems of a text as an error.
 pub(crate) fn problems(problems: &[Diagnostic], source: &Source, colour: Colour) -> CliError {
     let count = problems.iter().filter(|problem| problem.is_error()).count();
-    let what = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
-    CliError::usage(format!("{what} in `{}`; nothing was run", source.name)).detail(render(problems, source, colour))
+    let what = if count == 1 {
+        "1 problem".to_owned()
+    } else {
+        format!("{count} problems")
+    };
+    CliError::usage(format!("{what} in `{}`; nothing was run", source.name))
+        .detail(render(problems, source, colour))
 }
 
 /// Finds the playbook that a call means.
 type Find<'a> = dyn FnMut(&Playbook, &CallSite) -> Result<(Arc<Playbook>, Loaded), CliError> + 'a;
 
-fn link(root: &Arc<Playbook>, loaded: Loaded, colour: Colour, find: &mut Find<'_>) -> Result<Arc<Plan>, CliError> {
+fn link(
+    root: &Arc<Playbook>,
+    loaded: Loaded,
+    colour: Colour,
+    find: &mut Find<'_>,
+) -> Result<Arc<Plan>, CliError> {
     let mut sources: Vec<(String, Arc<Source>)> = vec![(root.scope.path.clone(), loaded.source)];
     let mut failed: Option<CliError> = None;
     let linked = language::link(root, &mut |caller, call| match find(caller, call) {
@@ -76,7 +101,10 @@ fn link(root: &Arc<Playbook>, loaded: Loaded, colour: Colour, find: &mut Find<'_
             Ok(playbook)
         }
         Err(error) => {
-            let problem = Diagnostic::error(format!("this call can't be made: `{}`", call.name), call.place.clone());
+            let problem = Diagnostic::error(
+                format!("this call can't be made: `{}`", call.name),
+                call.place.clone(),
+            );
             failed.get_or_insert(error);
             Err(problem)
         }
@@ -88,13 +116,19 @@ fn link(root: &Arc<Playbook>, loaded: Loaded, colour: Colour, find: &mut Find<'_
             let mut detail = String::new();
             let count = found.len();
             for (playbook, problem) in found {
-                if let Some((_, source)) = sources.iter().find(|(path, _)| *path == playbook.scope.path) {
+                if let Some((_, source)) = sources
+                    .iter()
+                    .find(|(path, _)| *path == playbook.scope.path)
+                {
                     detail.push_str(&render(&[problem], source, colour));
                 }
             }
             match failed {
                 Some(error) => Err(error.detail(detail)),
-                None => Err(CliError::usage(format!("{count} problems in the calls; nothing was run")).detail(detail)),
+                None => Err(CliError::usage(format!(
+                    "{count} problems in the calls; nothing was run"
+                ))
+                .detail(detail)),
             }
         }
     }

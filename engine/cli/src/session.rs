@@ -14,7 +14,10 @@ use runwright_core::{
     port::Reporter,
     value::Fields,
 };
-use runwright_local::run::{Clock, Interrupt, Kinds, Run, RunError, SharedReporter, Surroundings, Vault};
+use runwright_local::run::{
+    Clock, Interrupt, Kinds, Run, RunError, SharedReporter, Surroundings, Vault,
+};
+use runwright_report::{Json, Plain, Tty};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -45,8 +48,10 @@ impl AnswerArgs {
             .iter()
             .map(|given| match given.split_once('=') {
                 Some((step, phrase)) => Ok((step.to_owned(), phrase.to_owned())),
-                None => Err(CliError::usage(format!("read `--confirm {given}`: it has no `=`"))
-                    .hint("write `--confirm STEP=PHRASE`")),
+                None => Err(
+                    CliError::usage(format!("read `--confirm {given}`: it has no `=`"))
+                        .hint("write `--confirm STEP=PHRASE`"),
+                ),
             })
             .collect()
     }
@@ -58,12 +63,13 @@ pub(crate) fn by_name(kinds: &[Kind]) -> Kinds {
 }
 
 /// Returns the reporter that the settings ask for.
-pub(crate) fn reporter(settings: &Settings) -> SharedReporter {
+pub(crate) fn reporter(settings: &Settings, run: &str) -> SharedReporter {
+    let colour = settings.colour();
     let reporter: Box<dyn Reporter> = match settings.output() {
-        OutputForm::Json => Box::new(runwright_report::Json::new(Box::new(stdout()))),
-        OutputForm::Tty => Box::new(runwright_report::Tty::new(settings.colour())),
+        OutputForm::Json => Box::new(Json::new(Box::new(stdout())).of_run(run)),
+        OutputForm::Tty => Box::new(Tty::new(colour).of_run(run)),
         OutputForm::Plain | OutputForm::Auto => {
-            Box::new(runwright_report::Plain::new(Box::new(stderr()), settings.colour()))
+            Box::new(Plain::new(Box::new(stderr()), colour).of_run(run))
         }
     };
     Arc::new(Mutex::new(reporter))
@@ -75,23 +81,27 @@ pub(crate) fn surroundings(
     kinds: &[Kind],
     answers: &AnswerArgs,
     vault: Arc<Vault>,
+    run: &str,
 ) -> Result<Surroundings, CliError> {
-    let reporter = reporter(settings);
+    let reporter = reporter(settings, run);
     let asker = Terminal {
         yes: answers.yes,
         phrases: answers.phrases()?,
         reporter: reporter.clone(),
         user: settings::user(),
     };
-    Ok(Surroundings { kinds: by_name(kinds), reporter, asker: Arc::new(asker), vault, clock: Arc::new(Clock::system()) })
+    Ok(Surroundings {
+        kinds: by_name(kinds),
+        reporter,
+        asker: Arc::new(asker),
+        vault,
+        clock: Arc::new(Clock::system()),
+    })
 }
 
 /// Makes a run and drives it to its end, or to where it stops; returns its exit code.
 pub(crate) fn drive(make: impl FnOnce() -> Result<Run, RunError>) -> Result<u8, CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::new("start the runtime").because(&error))?;
+    let runtime = runtime()?;
     let driven = runtime.block_on(async {
         let interrupts = listen()?;
         let run = make()?;
@@ -100,6 +110,14 @@ pub(crate) fn drive(make: impl FnOnce() -> Result<Run, RunError>) -> Result<u8, 
     // A question that nobody answered may still hold a thread.
     runtime.shutdown_background();
     Ok(driven?.exit_code)
+}
+
+/// Returns the runtime of runs and previews: one thread for the loop, more only for what blocks.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new("start the runtime").because(&error))
 }
 
 /// Returns the signals that stop a run in order.
@@ -111,11 +129,17 @@ fn listen() -> Result<mpsc::UnboundedReceiver<Interrupt>, CliError> {
         (SignalKind::hangup(), "SIGHUP"),
     ];
     for (kind, name) in kinds {
-        let mut signals = signal(kind).map_err(|error| CliError::new("listen for signals").because(&error))?;
+        let mut signals =
+            signal(kind).map_err(|error| CliError::new("listen for signals").because(&error))?;
         let sender = sender.clone();
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
-                if sender.send(Interrupt { by: name.to_owned() }).is_err() {
+                if sender
+                    .send(Interrupt {
+                        by: name.to_owned(),
+                    })
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -144,7 +168,12 @@ pub(crate) fn begun(
         texts: plan
             .scopes
             .iter()
-            .map(|scope| (format!("{}@{}", scope.name, scope.version), scope.digest.clone()))
+            .map(|scope| {
+                (
+                    format!("{}@{}", scope.name, scope.version),
+                    scope.digest.clone(),
+                )
+            })
             .collect(),
         inputs: values,
         sources,
@@ -167,7 +196,10 @@ pub(crate) fn new_run_id() -> String {
         rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
             .expect("the kernel gives random numbers");
         // 252 is the largest multiple of 36 in a byte: every digit is as likely.
-        let digits = bytes.iter().filter(|byte| **byte < 252).map(|byte| char::from(DIGITS[usize::from(byte % 36)]));
+        let digits = bytes
+            .iter()
+            .filter(|byte| **byte < 252)
+            .map(|byte| char::from(DIGITS[usize::from(byte % 36)]));
         id.extend(digits.take(12 - id.len()));
     }
     id
@@ -179,25 +211,37 @@ pub(crate) fn refuse_unanswerable(plan: &Plan, answers: &AnswerArgs) -> Result<(
         return Ok(());
     }
     let phrases = answers.phrases()?;
-    let open: Vec<String> = plan.nodes.iter().filter_map(|node| unanswered(node, answers.yes, &phrases)).collect();
+    let open: Vec<String> = plan
+        .nodes
+        .iter()
+        .filter_map(|node| unanswered(node, answers.yes, &phrases))
+        .collect();
     if open.is_empty() {
         return Ok(());
     }
-    Err(CliError::refused(format!("`{}` may need answers, and there is no terminal to ask on", plan.root().name))
-        .detail(open.concat())
-        .hint("give them beforehand, or run it on a terminal"))
+    Err(CliError::refused(format!(
+        "`{}` may need answers, and there is no terminal to ask on",
+        plan.root().name
+    ))
+    .detail(open.concat())
+    .hint("give them beforehand, or run it on a terminal"))
 }
 
 fn unanswered(node: &Node, yes: bool, phrases: &BTreeMap<String, String>) -> Option<String> {
     let id = &node.id;
     if let Some(confirm) = &node.confirm {
         let given = match &confirm.phrase {
-            Some(_) => phrases.keys().any(|step| step == id || step.ends_with(&format!("/{id}"))),
+            Some(_) => phrases
+                .keys()
+                .any(|step| step == id || step.ends_with(&format!("/{id}"))),
             None => yes,
         };
         if !given {
             let (what, how) = match &confirm.phrase {
-                Some(phrase) => (format!("asks for the phrase `{}`", phrase.text()), format!("--confirm {id}=PHRASE")),
+                Some(phrase) => (
+                    format!("asks for the phrase `{}`", phrase.text()),
+                    format!("--confirm {id}=PHRASE"),
+                ),
                 None => ("asks yes or no".to_owned(), "--yes".to_owned()),
             };
             return Some(format!("  - step `{id}` {what}: {how}\n"));
@@ -206,9 +250,14 @@ fn unanswered(node: &Node, yes: bool, phrases: &BTreeMap<String, String>) -> Opt
     match &node.body {
         Body::Ask(inputs) => {
             let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
-            Some(format!("  - step `{id}` asks for {}: only on a terminal\n", names.join(", ")))
+            Some(format!(
+                "  - step `{id}` asks for {}: only on a terminal\n",
+                names.join(", ")
+            ))
         }
-        Body::Manual(_) => Some(format!("  - step `{id}` is an instruction for a person: only on a terminal\n")),
+        Body::Manual(_) => Some(format!(
+            "  - step `{id}` is an instruction for a person: only on a terminal\n"
+        )),
         _ => None,
     }
 }

@@ -17,7 +17,13 @@ use crate::error::CliError;
 #[derive(Args, Clone)]
 pub(crate) struct Settings {
     /// Where journal and state are kept [default: /var/lib/runwright for root, else ~/.local/state/runwright]
-    #[arg(long, env = "RUNWRIGHT_HOME", global = true, value_name = "DIR", help_heading = "Settings")]
+    #[arg(
+        long,
+        env = "RUNWRIGHT_HOME",
+        global = true,
+        value_name = "DIR",
+        help_heading = "Settings"
+    )]
     home: Option<Utf8PathBuf>,
 
     /// Look for playbooks here first
@@ -25,11 +31,25 @@ pub(crate) struct Settings {
     pub(crate) playbooks: Vec<Utf8PathBuf>,
 
     /// How to report: `auto` is `tty` on a terminal and `plain` elsewhere
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "HOW", help_heading = "Settings")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "HOW",
+        help_heading = "Settings"
+    )]
     output: OutputForm,
 
     /// Log what the engine itself does, for example `debug`
-    #[arg(long, env = "RUNWRIGHT_LOG", global = true, value_name = "FILTER", help_heading = "Settings", hide = true)]
+    #[arg(
+        long,
+        env = "RUNWRIGHT_LOG",
+        global = true,
+        value_name = "FILTER",
+        help_heading = "Settings",
+        hide = true
+    )]
     log: Option<String>,
 }
 
@@ -63,7 +83,10 @@ impl Settings {
             OutputForm::Json => OutputForm::Json,
             _ => OutputForm::Plain,
         };
-        Settings { output, ..self.clone() }
+        Settings {
+            output,
+            ..self.clone()
+        }
     }
 
     /// Returns whether text on standard error may be coloured.
@@ -80,7 +103,10 @@ impl Settings {
     pub(crate) fn start_tracing(&self) {
         if let Some(filter) = &self.log {
             let filter = tracing_subscriber::EnvFilter::new(filter);
-            let layer = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).without_time();
+            let layer = tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .with_writer(stderr)
+                .without_time();
             // A second start in one process would be the only way to fail.
             drop(layer.try_init());
         }
@@ -116,8 +142,10 @@ impl Settings {
         }
         match path_of("HOME") {
             Some(home) => Ok(home.join(".local/state/runwright")),
-            None => Err(CliError::usage("find a place for the journal: `HOME` is not set")
-                .hint("say where with `--home DIR` or `RUNWRIGHT_HOME`")),
+            None => Err(
+                CliError::usage("find a place for the journal: `HOME` is not set")
+                    .hint("say where with `--home DIR` or `RUNWRIGHT_HOME`"),
+            ),
         }
     }
 }
@@ -147,7 +175,11 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 pub(crate) fn input_variables() -> BTreeMap<String, String> {
     env::vars_os()
         .filter_map(|(name, value)| {
-            let name = name.into_string().ok()?.strip_prefix("RUNWRIGHT_INPUT_")?.to_lowercase();
+            let name = name
+                .into_string()
+                .ok()?
+                .strip_prefix("RUNWRIGHT_INPUT_")?
+                .to_lowercase();
             Some((name, value.into_string().ok()?))
         })
         .collect()
@@ -155,12 +187,17 @@ pub(crate) fn input_variables() -> BTreeMap<String, String> {
 
 /// Returns the path in the variable `name`, where it is absolute.
 pub(crate) fn path_of(name: &str) -> Option<Utf8PathBuf> {
-    variable(name).map(Utf8PathBuf::from).filter(|path| path.is_absolute())
+    variable(name)
+        .map(Utf8PathBuf::from)
+        .filter(|path| path.is_absolute())
 }
 
 /// Returns the working folder.
 pub(crate) fn working_folder() -> Utf8PathBuf {
-    env::current_dir().ok().and_then(|path| Utf8PathBuf::from_path_buf(path).ok()).unwrap_or_else(|| "/".into())
+    env::current_dir()
+        .ok()
+        .and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
+        .unwrap_or_else(|| "/".into())
 }
 
 /// Returns `path` made absolute against the working folder.
@@ -174,17 +211,24 @@ pub(crate) fn children() -> Children {
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), variable(name)?)))
         .collect();
-    env.entry("PATH".to_owned())
-        .or_insert_with(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
+    env.entry("PATH".to_owned()).or_insert_with(|| {
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()
+    });
     let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     rustix::process::umask(umask);
-    Children { env, cwd: working_folder(), umask: umask.bits() }
+    Children {
+        env,
+        cwd: working_folder(),
+        umask: umask.bits(),
+    }
 }
 
 /// Returns who starts a run: the login, which stays through `sudo`, else the user of the process.
 pub(crate) fn user() -> String {
     let login = std::fs::read_to_string("/proc/self/loginuid").ok();
-    let login = login.and_then(|text| text.trim().parse::<u32>().ok()).filter(|uid| *uid != u32::MAX);
+    let login = login
+        .and_then(|text| text.trim().parse::<u32>().ok())
+        .filter(|uid| *uid != u32::MAX);
     let uid = login.unwrap_or_else(|| rustix::process::getuid().as_raw());
     match nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)) {
         Ok(Some(user)) => user.name,
@@ -194,11 +238,18 @@ pub(crate) fn user() -> String {
 
 /// Returns the machine's name.
 pub(crate) fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn colour(terminal: bool) -> Colour {
     let wanted = variable("NO_COLOR").is_none_or(|value| value.is_empty());
     let able = variable("TERM").is_none_or(|term| term != "dumb");
-    if terminal && wanted && able { Colour::Ansi } else { Colour::Plain }
+    if terminal && wanted && able {
+        Colour::Ansi
+    } else {
+        Colour::Plain
+    }
 }

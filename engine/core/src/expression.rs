@@ -36,6 +36,7 @@ mod suggest;
 mod template;
 mod tokens;
 mod tree;
+mod url;
 
 use std::{fmt, ops::Range, sync::Arc};
 

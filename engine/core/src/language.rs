@@ -1,7 +1,7 @@
 //! Playbooks: from text to a checked plan.
 //!
 //! [`read`] makes a [`Playbook`] of one text and reports every mistake of it at once, with its place; [`link`] puts a
-//! playbook and those that it calls together into a [`Plan`].
+//! playbook and those that it calls together into a [`Plan`](crate::plan::Plan).
 
 mod inputs;
 mod link;
@@ -11,6 +11,7 @@ mod reader;
 mod rules;
 mod schema;
 mod step;
+mod structure;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -18,7 +19,7 @@ mod text;
 use camino::Utf8Path;
 
 pub use self::{
-    link::{CallSite, Linked, link},
+    link::{CallSite, Find, Linked, link},
     playbook::read,
     schema::{kind_schemas, playbook_schema},
 };

@@ -12,6 +12,7 @@ pub mod language;
 pub mod machine;
 pub mod plan;
 pub mod port;
+pub mod preview;
 pub mod schema;
 pub mod summary;
 pub mod units;

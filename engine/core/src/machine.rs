@@ -25,6 +25,7 @@ mod names;
 mod resume;
 mod rollback;
 mod settle;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod until;
@@ -34,10 +35,13 @@ use std::{
     sync::Arc,
 };
 
-pub use self::command::{Answer, Command, CommandId, Job, JobPhase, NotDue, Task};
+pub use self::{
+    command::{Answer, Command, CommandId, Job, JobPhase, NotDue, Task},
+    shown::{Awaited, Patience, unknown_result},
+};
 use self::{
     failure::Halt,
-    frame::{Env, EnvId, Frame, FrameId, Phase, Role, Then},
+    frame::{Env, EnvId, FrameId, Frames, Phase, Role, Then},
     rollback::Registered,
 };
 use crate::{
@@ -55,7 +59,7 @@ pub struct State {
     started_at: Time,
     now: Time,
     mode: Mode,
-    frames: Vec<Frame>,
+    frames: Frames,
     keys: HashMap<StepKey, FrameId>,
     envs: Vec<Env>,
     due: BTreeMap<u64, Command>,
@@ -91,6 +95,8 @@ pub struct State {
     raised: usize,
     findings: Vec<(StepKey, Finding)>,
     ended: Option<Ended>,
+    /// Who went on with the run last wanted it undone.
+    undo_wanted: bool,
 }
 
 /// What a run is doing.
@@ -146,6 +152,15 @@ impl State {
             true => Mode::Stopped,
             false => self.mode,
         }
+    }
+
+    /// Returns whether a person asked for nothing but that the run is undone.
+    pub fn is_undo_wanted(&self) -> bool {
+        let undoes = self
+            .begun
+            .as_ref()
+            .is_some_and(|begun| begun.undoes.is_some());
+        undoes || self.undo_wanted
     }
 
     /// Returns how the run began.
@@ -355,7 +370,7 @@ impl State {
                 self.end_step(plan, frame, StepState::Skipped, Default::default());
             }
             Body::Entered { rounds, branch } => {
-                self.entered(plan, frame, rounds.as_deref(), *branch)
+                self.entered(plan, frame, rounds.as_deref(), *branch);
             }
             Body::Looked { action, look } => self.looked(plan, frame, action, look),
             Body::Asked(_) => {}

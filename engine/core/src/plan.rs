@@ -14,6 +14,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::inputs::less;
 pub use self::{
     inputs::{check_inputs, connection},
     tree::{Tree, TreeError},

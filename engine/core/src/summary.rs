@@ -127,12 +127,17 @@ pub fn exit_code(state: &State) -> u8 {
         };
     };
     let begun = state.begun();
-    let undoes = begun.is_some_and(|begun| begun.undoes.is_some());
+    if state.is_undo_wanted() {
+        return if ended.outcome == Outcome::RollbackIncomplete {
+            5
+        } else {
+            0
+        };
+    }
     match ended.outcome {
         Outcome::Succeeded => {
             by_findings(state, begun.map(|begun| begun.fail_on).unwrap_or_default())
         }
-        Outcome::RolledBack if undoes => 0,
         Outcome::Failed | Outcome::RolledBack => 1,
         Outcome::Refused => 3,
         Outcome::RollbackIncomplete => 5,

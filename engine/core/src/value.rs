@@ -65,6 +65,8 @@ pub enum Piece {
     Plain(String),
     /// The name under which the driver keeps a secret.
     Handle(String),
+    /// The name of a secret whose text is percent-encoded where it is put in: a part of a URL.
+    Encoded(String),
 }
 
 impl Secret {
@@ -82,12 +84,55 @@ impl Secret {
             match piece {
                 Piece::Plain(plain) => text.push_str(plain),
                 Piece::Handle(handle) => {
-                    text.push_str(&reveal(handle).ok_or_else(|| handle.clone())?)
+                    text.push_str(&reveal(handle).ok_or_else(|| handle.clone())?);
+                }
+                Piece::Encoded(handle) => {
+                    let revealed = reveal(handle).ok_or_else(|| handle.clone())?;
+                    text.push_str(&percent_encode(&revealed, b""));
                 }
             }
         }
         Ok(text)
     }
+}
+
+/// Returns `text` with everything but letters, digits, `-._~` and `kept` percent-encoded.
+pub(crate) fn percent_encode(text: &str, kept: &[u8]) -> String {
+    use std::fmt::Write;
+    text.bytes()
+        .fold(String::with_capacity(text.len()), |mut encoded, byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte) {
+                encoded.push(char::from(byte));
+            } else {
+                write!(encoded, "%{byte:02X}").expect("writing to a string can't fail");
+            }
+            encoded
+        })
+}
+
+/// Returns `text` with what is percent-encoded decoded; what is no UTF-8 then stays as it is.
+pub(crate) fn percent_decode(text: &str) -> String {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        let code = match (byte, tail) {
+            (b'%', [high, low, ..]) => char::from(*high)
+                .to_digit(16)
+                .zip(char::from(*low).to_digit(16)),
+            _ => None,
+        };
+        match code {
+            Some((high, low)) => {
+                decoded.push((high * 16 + low) as u8);
+                rest = &tail[2..];
+            }
+            None => {
+                decoded.push(*byte);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
 }
 
 impl Value {

@@ -19,7 +19,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use runwright_core::{
     event::{Begun, Body, Event, Goal, StepKey},
     kind::{Action, BoxFuture, Children, Effect, Kind, Undoes},
-    machine::{Answer, Command, CommandId, Job, Mode, NotDue, State},
+    machine::{Answer, Command, CommandId, Job, JobPhase, Mode, NotDue, State},
     plan::{self, NodeId, Plan},
     port::{Asked, Asker, Reporter, Told},
     summary::Summary,
@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 
 pub use self::{clock::Clock, secrets::Vault};
 use self::{host::StepHost, project::Projector, work::Done};
+pub(crate) use self::{requires::missing, work::treat};
 use crate::journal::{Journal, JournalError, NewEvent, RunWriter, Sync};
 
 /// The kinds by name.
@@ -94,7 +95,10 @@ pub struct Run {
     waiting: Vec<Waiting>,
     acting: HashMap<CommandId, Opened>,
     hosts: HashMap<CommandId, Arc<StepHost>>,
+    /// The last answer of each `until` that does not hold yet, and whether it was one that repeats.
+    tries: HashMap<StepKey, ((String, bool), bool)>,
     stopping: bool,
+    abandoned: bool,
 }
 
 /// An event that is applied and not yet in the journal.
@@ -260,7 +264,9 @@ impl Run {
             waiting: Vec::new(),
             acting: HashMap::new(),
             hosts: HashMap::new(),
+            tries: HashMap::new(),
             stopping: false,
+            abandoned: false,
         }
     }
 
@@ -280,7 +286,7 @@ impl Run {
             while let Some((id, answer)) = self.ready.pop_front() {
                 self.answer(id, answer)?;
             }
-            if matches!(self.state.mode(), Mode::Ended | Mode::Stopped) {
+            if self.abandoned || matches!(self.state.mode(), Mode::Ended | Mode::Stopped) {
                 return self.finish();
             }
             let sync = match self.waiting.iter().any(|waiting| waiting.sync == Sync::Yes) {
@@ -317,8 +323,10 @@ impl Run {
         let at = self.around.clock.now();
         let body = match self.state.event(&self.plan, &id, at, answer) {
             Ok(body) => body,
-            // Questions and waits are withdrawn when the run stops; their answers come to nothing.
-            Err(_) if self.stopping => return Ok(()),
+            // Questions and waits are withdrawn when the run stops or a step fails; their answers come to nothing.
+            Err(_) if self.stopping || matches!(id.phase, JobPhase::Ask | JobPhase::Sleep) => {
+                return Ok(());
+            }
             Err(error) => return Err(error.into()),
         };
         self.write(Event {
@@ -339,6 +347,9 @@ impl Run {
     /// Applies an event, tells people, and takes up what it made due.
     fn write(&mut self, event: Event) -> Result<(), RunError> {
         self.state.apply(&self.plan, &event);
+        if self.repeats(&event) {
+            return self.take_up();
+        }
         self.seq += 1;
         self.projector
             .note(&self.plan, &self.state, &self.begun, &event, self.seq);
@@ -349,10 +360,41 @@ impl Run {
             data: event.body.data().to_string(),
         });
         self.tell(&event);
+        self.take_up()
+    }
+
+    /// Takes up what the last event made due.
+    fn take_up(&mut self) -> Result<(), RunError> {
         for command in self.state.decide() {
             self.accept(command)?;
         }
         Ok(())
+    }
+
+    /// Returns whether an event says only that a condition still does not hold, for the same reason as before: the
+    /// journal keeps changes of the answer, not every try.
+    fn repeats(&mut self, event: &Event) -> bool {
+        match &event.body {
+            Body::NotYet {
+                found, held_since, ..
+            } => {
+                let answer = (found.clone(), held_since.is_some());
+                let repeated = self
+                    .tries
+                    .get(&event.step)
+                    .is_some_and(|(last, _)| *last == answer);
+                self.tries.insert(event.step.clone(), (answer, repeated));
+                repeated
+            }
+            Body::Woke => self
+                .tries
+                .get(&event.step)
+                .is_some_and(|(_, repeated)| *repeated),
+            _ => {
+                self.tries.remove(&event.step);
+                false
+            }
+        }
     }
 
     fn tell(&self, event: &Event) {
@@ -421,6 +463,8 @@ impl Run {
 
     fn stop(&mut self, interrupt: &Interrupt) -> Result<(), RunError> {
         if self.stopping {
+            // Asked a second time: what still runs is left to itself, in doubt, and `resume` settles it.
+            self.abandoned = true;
             return Ok(());
         }
         self.stopping = true;
@@ -510,13 +554,27 @@ pub fn kind_word(plan: &Plan, node: NodeId) -> &'static str {
 ///
 /// When the journal can't be read, or holds an event that this engine does not know.
 pub fn replay(journal: &Journal, plan: &Plan, run: &str) -> Result<(State, u64), RunError> {
-    let mut state = State::new();
-    let mut count = 0;
-    for event in events(journal, run)? {
-        state.apply(plan, &event);
-        count += 1;
+    let events = events(journal, run)?;
+    let mut state = before(journal, plan, &events)?;
+    for event in &events {
+        state.apply(plan, event);
     }
-    Ok((state, count))
+    Ok((state, events.len() as u64))
+}
+
+/// Returns the state in which a run begins: a new one, or what is left of the run that it undoes.
+///
+/// # Errors
+///
+/// When the journal can't be read, or holds an event that this engine does not know.
+pub fn before(journal: &Journal, plan: &Plan, events: &[Event]) -> Result<State, RunError> {
+    match events.first().map(|event| &event.body) {
+        Some(Body::Begun(begun)) => match &begun.undoes {
+            Some(undone) => Ok(replay(journal, plan, undone)?.0.take_over()),
+            None => Ok(State::new()),
+        },
+        _ => Ok(State::new()),
+    }
 }
 
 /// Returns every event of a run.

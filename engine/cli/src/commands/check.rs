@@ -30,7 +30,11 @@ pub(crate) fn check(settings: &Settings, args: &Check) -> Done {
     let library = Library::new(settings);
     let names = match args.names.is_empty() {
         false => args.names.clone(),
-        true => library.all()?.into_iter().map(|found| found.name()).collect(),
+        true => library
+            .all()?
+            .into_iter()
+            .map(|found| found.name())
+            .collect(),
     };
     let mut wrong = 0;
     let mut json = Vec::new();
@@ -39,8 +43,14 @@ pub(crate) fn check(settings: &Settings, args: &Check) -> Done {
         let colour = settings.colour_of_results();
         let problems = &loaded.problems;
         match (settings.output() == OutputForm::Json, args.short) {
-            (true, _) => json.extend(problems.iter().map(|problem| problem.to_json(&loaded.source))),
-            (false, true) => problems.iter().for_each(|problem| say(&format!("{}\n", line(problem, &loaded.source)))),
+            (true, _) => json.extend(
+                problems
+                    .iter()
+                    .map(|problem| problem.to_json(&loaded.source)),
+            ),
+            (false, true) => problems
+                .iter()
+                .for_each(|problem| say(&format!("{}\n", line(problem, &loaded.source)))),
             (false, false) => say(&render(problems, &loaded.source, colour)),
         }
         let fine = match loaded.playbook {

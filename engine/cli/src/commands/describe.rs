@@ -36,15 +36,30 @@ pub(crate) fn describe(settings: &Settings, args: &Describe) -> Done {
     head(&playbook, args.markdown, &mut text);
     inputs(&playbook, args.markdown, &mut text);
     heading("Steps", args.markdown, &mut text);
-    steps(&playbook, &playbook.scope.steps, 0, args.markdown, &mut text);
+    steps(
+        &playbook,
+        &playbook.scope.steps,
+        0,
+        args.markdown,
+        &mut text,
+    );
     if !playbook.scope.always.is_empty() {
         heading("In the end, always", args.markdown, &mut text);
-        steps(&playbook, &playbook.scope.always, 0, args.markdown, &mut text);
+        steps(
+            &playbook,
+            &playbook.scope.always,
+            0,
+            args.markdown,
+            &mut text,
+        );
     }
     if !playbook.scope.outputs.is_empty() {
         heading("Gives back", args.markdown, &mut text);
         for (name, expression) in &playbook.scope.outputs {
-            text.push_str(&format!("- {name}: {}\n", code(expression.text(), args.markdown)));
+            text.push_str(&format!(
+                "- {name}: {}\n",
+                code(expression.text(), args.markdown)
+            ));
         }
     }
     say(&text);
@@ -54,7 +69,10 @@ pub(crate) fn describe(settings: &Settings, args: &Describe) -> Done {
 fn head(playbook: &Playbook, markdown: bool, text: &mut String) {
     let scope = &playbook.scope;
     let mark = if markdown { "# " } else { "" };
-    text.push_str(&format!("{mark}{} {}: {}\n\n", scope.name, scope.version, scope.title));
+    text.push_str(&format!(
+        "{mark}{} {}: {}\n\n",
+        scope.name, scope.version, scope.title
+    ));
     if !scope.description.is_empty() {
         text.push_str(&format!("{}\n\n", scope.description.trim_end()));
     }
@@ -66,15 +84,40 @@ fn head(playbook: &Playbook, markdown: bool, text: &mut String) {
         count(Effect::Change),
         count(Effect::Destroy)
     )];
-    if let Some(node) = playbook.nodes.iter().find(|node| node.is_point_of_no_return()) {
-        facts.push(format!("point of no return: step {}", code(&node.id, markdown)));
+    if let Some(node) = playbook
+        .nodes
+        .iter()
+        .find(|node| node.is_point_of_no_return())
+    {
+        facts.push(format!(
+            "point of no return: step {}",
+            code(&node.id, markdown)
+        ));
     }
     for requirement in &scope.requires {
-        facts.push(format!("needs {} {}", requirement.program, requirement.versions));
+        facts.push(format!(
+            "needs {} {}",
+            requirement.program, requirement.versions
+        ));
     }
-    facts.extend(playbook.owner.as_ref().map(|owner| format!("owner: {owner}")));
-    facts.extend(playbook.origin.as_ref().map(|origin| format!("source: {origin}")));
-    facts.extend(playbook.reviewed.as_ref().map(|day| format!("reviewed: {day}")));
+    facts.extend(
+        playbook
+            .owner
+            .as_ref()
+            .map(|owner| format!("owner: {owner}")),
+    );
+    facts.extend(
+        playbook
+            .origin
+            .as_ref()
+            .map(|origin| format!("source: {origin}")),
+    );
+    facts.extend(
+        playbook
+            .reviewed
+            .as_ref()
+            .map(|day| format!("reviewed: {day}")),
+    );
     facts.push(format!("file: {}", scope.path));
     for fact in facts {
         text.push_str(&format!("- {fact}\n"));
@@ -91,7 +134,11 @@ fn inputs(playbook: &Playbook, markdown: bool, text: &mut String) {
             Some(value) => format!("default {}", code(&value.display(), markdown)),
             None => "required".to_owned(),
         };
-        text.push_str(&format!("- {} ({}, {default})", code(&input.name, markdown), type_of(input)));
+        text.push_str(&format!(
+            "- {} ({}, {default})",
+            code(&input.name, markdown),
+            type_of(input)
+        ));
         if !input.help.is_empty() {
             text.push_str(&format!(": {}", input.help));
         }
@@ -127,8 +174,15 @@ fn steps(playbook: &Playbook, ids: &[NodeId], depth: usize, markdown: bool, text
     for (index, id) in ids.iter().enumerate() {
         let node = &playbook.nodes[id.0];
         let indent = "   ".repeat(depth);
-        let title = node.title.as_ref().map_or(node.id.as_str(), |title| title.text());
-        text.push_str(&format!("{indent}{}. {title} [{}]\n", index + 1, what(node)));
+        let title = node
+            .title
+            .as_ref()
+            .map_or(node.id.as_str(), |title| title.text());
+        text.push_str(&format!(
+            "{indent}{}. {title} [{}]\n",
+            index + 1,
+            what(node)
+        ));
         for line in notes(node, markdown) {
             text.push_str(&format!("{indent}   - {line}\n"));
         }
@@ -137,7 +191,10 @@ fn steps(playbook: &Playbook, ids: &[NodeId], depth: usize, markdown: bool, text
                 steps(playbook, inside, depth + 1, markdown, text);
             }
             Body::Foreach { items, nodes, .. } => {
-                text.push_str(&format!("{indent}   - for each of {}\n", code(items.text(), markdown)));
+                text.push_str(&format!(
+                    "{indent}   - for each of {}\n",
+                    code(items.text(), markdown)
+                ));
                 steps(playbook, nodes, depth + 1, markdown, text);
             }
             Body::Choose(branches) => {
@@ -185,11 +242,22 @@ fn notes(node: &Node, markdown: bool) -> Vec<String> {
         notes.push(format!("only when {}", code(when.text(), markdown)));
     }
     for guard in &node.guards {
-        notes.push(format!("refused unless {}", code(guard.that.text(), markdown)));
+        notes.push(format!(
+            "refused unless {}",
+            code(guard.that.text(), markdown)
+        ));
     }
     if let Some(confirm) = &node.confirm {
-        let message = confirm.message.as_ref().map(|message| format!(": {}", message.text())).unwrap_or_default();
-        let phrase = confirm.phrase.as_ref().map(|phrase| format!(" (typed: {})", phrase.text())).unwrap_or_default();
+        let message = confirm
+            .message
+            .as_ref()
+            .map(|message| format!(": {}", message.text()))
+            .unwrap_or_default();
+        let phrase = confirm
+            .phrase
+            .as_ref()
+            .map(|phrase| format!(" (typed: {})", phrase.text()))
+            .unwrap_or_default();
         notes.push(format!("a person is asked first{message}{phrase}"));
     }
     if let Body::Manual(text) = &node.body {
@@ -199,14 +267,19 @@ fn notes(node: &Node, markdown: bool) -> Vec<String> {
         notes.push(format!("expects {}", code(expect.that.text(), markdown)));
     }
     if let Some(until) = &node.until {
-        notes.push(format!("asks again until {}", code(until.that.text(), markdown)));
+        notes.push(format!(
+            "asks again until {}",
+            code(until.that.text(), markdown)
+        ));
     }
     if node.effect > Effect::Read && !node.aside {
         notes.extend(match (&node.irreversible, &node.rollback, node.work()) {
             (Some(why), _, _) => Some(format!("can't be undone: {why}")),
             (None, Some(steps), _) if steps.is_empty() => Some("nothing to undo".to_owned()),
             (None, Some(_), _) => Some("undone by steps of its own".to_owned()),
-            (None, None, Some(work)) if work.kind.undone == UndoneBy::Itself => Some("undone by itself".to_owned()),
+            (None, None, Some(work)) if work.kind.undone == UndoneBy::Itself => {
+                Some("undone by itself".to_owned())
+            }
             _ => None,
         });
     }
@@ -214,5 +287,9 @@ fn notes(node: &Node, markdown: bool) -> Vec<String> {
 }
 
 fn code(text: &str, markdown: bool) -> String {
-    if markdown { format!("`{text}`") } else { text.to_owned() }
+    if markdown {
+        format!("`{text}`")
+    } else {
+        text.to_owned()
+    }
 }

@@ -30,7 +30,10 @@ pub(crate) fn history(settings: &Settings, args: &History) -> Done {
         eprintln!("no runs yet");
         return Ok(exit::OK);
     };
-    let filter = RunFilter { playbook: args.playbook.clone(), ..RunFilter::default() };
+    let filter = RunFilter {
+        playbook: args.playbook.clone(),
+        ..RunFilter::default()
+    };
     let runs = journal.runs(&filter, args.limit)?;
     if settings.output() == OutputForm::Json {
         let mut rows = Vec::new();
@@ -62,7 +65,8 @@ pub(crate) fn history(settings: &Settings, args: &History) -> Done {
             record.run,
             Time::from_milliseconds(row.started_at),
             state_of(&journal, record)?,
-            row.exit_code.map_or_else(|| "-".to_owned(), |code| code.to_string()),
+            row.exit_code
+                .map_or_else(|| "-".to_owned(), |code| code.to_string()),
             row.user,
             took,
             row.playbook,

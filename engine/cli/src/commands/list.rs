@@ -52,7 +52,11 @@ pub(crate) fn list(settings: &Settings, args: &List) -> Done {
             .collect();
         say(&format!("{}\n", serde_json::Value::Array(rows)));
     } else {
-        let width = rows.iter().map(|(playbook, _)| playbook.scope.name.len()).max().unwrap_or(0);
+        let width = rows
+            .iter()
+            .map(|(playbook, _)| playbook.scope.name.len())
+            .max()
+            .unwrap_or(0);
         for (playbook, _) in &rows {
             let stale = if is_stale(playbook) { " [stale]" } else { "" };
             let effect = match effect(playbook) {
@@ -61,7 +65,10 @@ pub(crate) fn list(settings: &Settings, args: &List) -> Done {
                 Effect::Destroy => "destroys",
             };
             let name = &playbook.scope.name;
-            say(&format!("{name:width$}  {:8}  {:8}  {}{stale}\n", playbook.scope.version, effect, playbook.scope.title));
+            say(&format!(
+                "{name:width$}  {:8}  {:8}  {}{stale}\n",
+                playbook.scope.version, effect, playbook.scope.title
+            ));
         }
         if rows.is_empty() {
             eprintln!("no playbook fits");
@@ -69,28 +76,49 @@ pub(crate) fn list(settings: &Settings, args: &List) -> Done {
     }
     library.tell_warnings();
     for found in broken {
-        eprintln!("warning: `{}` has mistakes; `runwright check {}` shows them", found.path, found.path);
+        eprintln!(
+            "warning: `{}` has mistakes; `runwright check {}` shows them",
+            found.path, found.path
+        );
     }
     Ok(exit::OK)
 }
 
 fn fits(playbook: &Playbook, word: Option<&str>) -> bool {
-    let Some(word) = word.map(str::to_lowercase) else { return true };
+    let Some(word) = word.map(str::to_lowercase) else {
+        return true;
+    };
     let texts = [&playbook.scope.name, &playbook.scope.title];
-    texts.into_iter().chain(&playbook.tags).any(|text| text.to_lowercase().contains(&word))
+    texts
+        .into_iter()
+        .chain(&playbook.tags)
+        .any(|text| text.to_lowercase().contains(&word))
 }
 
 /// Returns the strongest effect of the playbook's own steps.
 fn effect(playbook: &Playbook) -> Effect {
-    playbook.nodes.iter().map(|node| node.effect).max().unwrap_or(Effect::Read)
+    playbook
+        .nodes
+        .iter()
+        .map(|node| node.effect)
+        .max()
+        .unwrap_or(Effect::Read)
 }
 
 /// Returns whether nobody has read the playbook against the real system for too long.
 fn is_stale(playbook: &Playbook) -> bool {
-    let Some(reviewed) = playbook.reviewed.as_ref().and_then(|day| day.parse::<jiff::civil::Date>().ok()) else {
+    let Some(reviewed) = playbook
+        .reviewed
+        .as_ref()
+        .and_then(|day| day.parse::<jiff::civil::Date>().ok())
+    else {
         return false;
     };
-    let days = jiff::Zoned::now().date().since(reviewed).map(|span| i64::from(span.get_days())).unwrap_or(0);
+    let days = jiff::Zoned::now()
+        .date()
+        .since(reviewed)
+        .map(|span| i64::from(span.get_days()))
+        .unwrap_or(0);
     days.saturating_mul(86_400_000) > playbook.stale_after.milliseconds
 }
 

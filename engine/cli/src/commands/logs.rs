@@ -29,7 +29,9 @@ pub(crate) struct Logs {
 
 /// Shows what steps printed.
 pub(crate) fn logs(settings: &Settings, args: &Logs) -> Done {
-    let Some(journal) = settings.journal_to_read()? else { return Err(CliError::new("find a run: there are none yet")) };
+    let Some(journal) = settings.journal_to_read()? else {
+        return Err(CliError::new("find a run: there are none yet"));
+    };
     let record = journal.run(&args.run)?;
     let folder = RunFolder::find(journal.home(), &record.run)
         .ok_or_else(|| CliError::new(format!("find the folder of the run `{}`", record.run)))?;
@@ -38,11 +40,16 @@ pub(crate) fn logs(settings: &Settings, args: &Logs) -> Done {
         && !steps.iter().any(|row| row.step == *step)
     {
         let names: Vec<&str> = steps.iter().map(|row| row.step.as_str()).collect();
-        let error = CliError::usage(format!("find the step `{step}` in the run `{}`", record.run));
-        return Err(match runwright_core::diagnostic::suggest(step, names.iter().copied()) {
-            Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error.hint(format!("its steps are: {}", names.join(", "))),
-        });
+        let error = CliError::usage(format!(
+            "find the step `{step}` in the run `{}`",
+            record.run
+        ));
+        return Err(
+            match runwright_core::diagnostic::suggest(step, names.iter().copied()) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint(format!("its steps are: {}", names.join(", "))),
+            },
+        );
     }
     let streams: &[Stream] = match (args.stdout, args.stderr) {
         (true, _) => &[Stream::Stdout],
@@ -52,17 +59,30 @@ pub(crate) fn logs(settings: &Settings, args: &Logs) -> Done {
     let raw = args.stdout || args.stderr;
     let mut out = std::io::stdout();
     let mut any = false;
-    for row in steps.iter().filter(|row| args.step.as_ref().is_none_or(|step| *step == row.step)) {
+    for row in steps
+        .iter()
+        .filter(|row| args.step.as_ref().is_none_or(|step| *step == row.step))
+    {
         for attempt in 1..=row.attempts.max(1) {
-            let label = if attempt == 1 { row.step.clone() } else { format!("{}.{attempt}", row.step) };
+            let label = if attempt == 1 {
+                row.step.clone()
+            } else {
+                format!("{}.{attempt}", row.step)
+            };
             for stream in streams {
-                let Some(recorded) = folder.recorded(&label, *stream)? else { continue };
+                let Some(recorded) = folder.recorded(&label, *stream)? else {
+                    continue;
+                };
                 any = true;
                 let name = match stream {
                     Stream::Stdout => "stdout",
                     Stream::Stderr => "stderr",
                 };
-                let heading = if raw { String::new() } else { format!("--- {label} {name}\n") };
+                let heading = if raw {
+                    String::new()
+                } else {
+                    format!("--- {label} {name}\n")
+                };
                 let bytes = recorded.bytes();
                 let ends = raw || bytes.ends_with(b"\n");
                 let written = out

@@ -12,9 +12,8 @@ use runwright_local::{
 use crate::{
     Done,
     error::CliError,
-    inputs,
     library::Library,
-    planning,
+    planning, secrets,
     session::{self, AnswerArgs},
     settings::{self, Settings},
 };
@@ -37,7 +36,10 @@ pub(crate) fn resume(settings: &Settings, args: &Resume) -> Done {
     let journal = settings.journal()?;
     let record = journal.run(&args.run)?;
     if record.row.ended_at.is_some() {
-        let error = CliError::refused(format!("the run `{}` has ended: {}", record.run, record.row.state));
+        let error = CliError::refused(format!(
+            "the run `{}` has ended: {}",
+            record.run, record.row.state
+        ));
         return Err(error.hint(format!("`runwright show {}` says what it did", record.run)));
     }
     go_on(settings, &journal, &record, Goal::Work, &args.answers)
@@ -58,24 +60,31 @@ pub(crate) fn go_on(
     let begun = first_event(journal, &record.run)?;
     let (user, host) = (settings::user(), settings::host());
     if begun.user != user || begun.host != host {
-        let belongs = format!("the run `{}` belongs to {} on {}", record.run, begun.user, begun.host);
-        return Err(CliError::refused(belongs).hint("only who started a run goes on with it, on the same machine"));
+        let belongs = format!(
+            "the run `{}` belongs to {} on {}",
+            record.run, begun.user, begun.host
+        );
+        return Err(CliError::refused(belongs)
+            .hint("only who started a run goes on with it, on the same machine"));
     }
     let plan = planning::pinned(&library, &folder, &begun, colour)?;
     tell_if_edited(&library, &begun);
     let vault = Arc::new(Vault::default());
-    inputs::secrets_again(&plan, &begun.sources, &vault)?;
+    secrets::again(&plan, &begun.sources, &vault)?;
     if goal == Goal::Work {
         session::refuse_unanswerable(&plan, answers)?;
     }
     // Refuses events that this engine can't read before anything acts.
     replay(journal, &plan, &record.run)?;
-    let around = session::surroundings(settings, &library.kinds, answers, vault)?;
+    let around = session::surroundings(settings, &library.kinds, answers, vault, &record.run)?;
     session::drive(|| Run::resume(journal, plan, &record.run, &user, goal, around))
 }
 
 /// Returns how a run began.
-pub(crate) fn first_event(journal: &Journal, run: &str) -> Result<runwright_core::event::Begun, CliError> {
+pub(crate) fn first_event(
+    journal: &Journal,
+    run: &str,
+) -> Result<runwright_core::event::Begun, CliError> {
     let events = runwright_local::run::events(journal, run)?;
     match events.into_iter().next().map(|event| event.body) {
         Some(runwright_core::event::Body::Begun(begun)) => Ok(*begun),
@@ -85,10 +94,17 @@ pub(crate) fn first_event(journal: &Journal, run: &str) -> Result<runwright_core
 
 /// Says so where the playbook was edited since the run began: the run goes on with the text it began with.
 fn tell_if_edited(library: &Library, begun: &runwright_core::event::Begun) {
-    let Ok(now) = library.find(&begun.path) else { return };
+    let Ok(now) = library.find(&begun.path) else {
+        return;
+    };
     let digest = runwright_core::kind::Digest::of(now.source.text.as_bytes());
-    let pinned = begun.texts.get(&format!("{}@{}", begun.playbook, begun.playbook_version));
+    let pinned = begun
+        .texts
+        .get(&format!("{}@{}", begun.playbook, begun.playbook_version));
     if pinned.is_some_and(|pinned| *pinned != digest) {
-        eprintln!("note: `{}` was edited since this run began; the run goes on with the text it began with", begun.path);
+        eprintln!(
+            "note: `{}` was edited since this run began; the run goes on with the text it began with",
+            begun.path
+        );
     }
 }

@@ -13,9 +13,9 @@ use crate::{
     Done, asker,
     commands::resume::{first_event, go_on},
     error::CliError,
-    exit, inputs,
+    exit,
     library::Library,
-    planning,
+    planning, secrets,
     session::{self, AnswerArgs},
     settings::{self, Settings},
 };
@@ -46,11 +46,17 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
     let (state, _) = replay(&journal, &plan, &record.run)?;
     let open = state.open_undos();
     if open.is_empty() && record.row.ended_at.is_some() {
-        eprintln!("nothing to undo: the run `{}` has left no change behind", record.run);
+        eprintln!(
+            "nothing to undo: the run `{}` has left no change behind",
+            record.run
+        );
         return Ok(exit::OK);
     }
     if !open.is_empty() {
-        eprintln!("The run {} ({}) has left these changes, newest first:", record.run, first.playbook);
+        eprintln!(
+            "The run {} ({}) has left these changes, newest first:",
+            record.run, first.playbook
+        );
         for (step, line, possible) in &open {
             let mark = if *possible { "undo" } else { "CAN'T BE UNDONE" };
             eprintln!("  {mark}: {step}: {line}");
@@ -58,24 +64,32 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
     }
     if !args.answers.yes {
         if !settings::can_ask() {
-            return Err(CliError::refused("nobody said yes, and there is no terminal to ask on").hint("add `--yes`"));
+            return Err(
+                CliError::refused("nobody said yes, and there is no terminal to ask on")
+                    .hint("add `--yes`"),
+            );
         }
         if asker::confirm(&format!("Undo {} changes?", open.len())) != Some(true) {
-            return Err(CliError::refused("nothing was undone, because nobody said yes"));
+            return Err(CliError::refused(
+                "nothing was undone, because nobody said yes",
+            ));
         }
     }
     if record.row.ended_at.is_none() {
-        let code = go_on(settings, &journal, &record, Goal::RollBack, &args.answers)?;
-        // Rolled back whole is what was asked for.
-        return Ok(if code == exit::FAILED { exit::OK } else { code });
+        return go_on(settings, &journal, &record, Goal::RollBack, &args.answers);
     }
     let vault = Arc::new(Vault::default());
-    inputs::secrets_again(&plan, &first.sources, &vault)?;
-    let mut begun =
-        session::begun(&plan, first.inputs.clone(), first.sources.clone(), &args.answers, first.fail_on);
+    secrets::again(&plan, &first.sources, &vault)?;
+    let mut begun = session::begun(
+        &plan,
+        first.inputs.clone(),
+        first.sources.clone(),
+        &args.answers,
+        first.fail_on,
+    );
     begun.undoes = Some(record.run.clone());
     begun.children = first.children.clone();
     begun.path = first.path.clone();
-    let around = session::surroundings(settings, &library.kinds, &args.answers, vault)?;
+    let around = session::surroundings(settings, &library.kinds, &args.answers, vault, &begun.run)?;
     session::drive(|| Run::begin_undoing(&journal, plan, state, begun, around))
 }

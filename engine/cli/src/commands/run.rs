@@ -75,15 +75,25 @@ pub(crate) fn run(settings: &Settings, args: Run) -> Done {
     let vault = Arc::new(Vault::default());
     let gathered = args.inputs.gather(&library, &plan, &vault, colour)?;
     session::refuse_unanswerable(&plan, &args.answers)?;
-    let begun = session::begun(&plan, gathered.values, gathered.sources, &args.answers, args.fail_on.into());
+    let begun = session::begun(
+        &plan,
+        gathered.values,
+        gathered.sources,
+        &args.answers,
+        args.fail_on.into(),
+    );
     if plan.effect() > Effect::Read && !args.answers.yes && settings::can_ask() {
         plan::show_short(&library, &plan, &begun, &vault, colour)?;
         match asker::confirm("Start?") {
             Some(true) => {}
-            _ => return Err(CliError::refused("nothing was started, because nobody said yes")),
+            _ => {
+                return Err(CliError::refused(
+                    "nothing was started, because nobody said yes",
+                ));
+            }
         }
     }
     let journal = settings.journal()?;
-    let around = session::surroundings(settings, &library.kinds, &args.answers, vault)?;
+    let around = session::surroundings(settings, &library.kinds, &args.answers, vault, &begun.run)?;
     session::drive(|| runwright_local::run::Run::begin(&journal, plan, begun, around))
 }

@@ -1,10 +1,10 @@
 //! `runwright show`: what a run did, told by the same code as while it ran.
 
 use clap::Args;
-use runwright_core::{machine::State, summary::Summary};
+use runwright_core::summary::Summary;
 use runwright_local::{
     folder::RunFolder,
-    run::{events, told},
+    run::{before, events, told},
 };
 
 use crate::{
@@ -28,21 +28,21 @@ pub(crate) struct Show {
 
 /// Shows a run.
 pub(crate) fn show(settings: &Settings, args: &Show) -> Done {
-    let Some(journal) = settings.journal_to_read()? else { return Err(CliError::new("find a run: there are none yet")) };
+    let Some(journal) = settings.journal_to_read()? else {
+        return Err(CliError::new("find a run: there are none yet"));
+    };
     let record = journal.run(&args.run)?;
     let begun = first_event(&journal, &record.run)?;
     let folder = RunFolder::find(journal.home(), &record.run)
         .ok_or_else(|| CliError::new(format!("find the folder of the run `{}`", record.run)))?;
     let library = Library::new(settings);
     let plan = planning::pinned(&library, &folder, &begun, settings.colour())?;
-    let mut state = State::new();
-    if let Some(undone) = &begun.undoes {
-        let earlier = events(&journal, undone)?;
-        state = State::replay(&plan, &earlier).take_over();
-    }
-    let reporter = reporter(&settings.replaying());
-    let mut reporter = reporter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let reporter = reporter(&settings.replaying(), &record.run);
+    let mut reporter = reporter
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let happened = events(&journal, &record.run)?;
+    let mut state = before(&journal, &plan, &happened)?;
     for (event, seq) in happened.iter().zip(1..) {
         state.apply(&plan, event);
         reporter.tell(&told(&plan, &state, event, seq));

@@ -281,7 +281,7 @@ impl Joined {
                 for piece in secret.pieces.iter() {
                     match piece {
                         Piece::Plain(plain) => self.push_str(plain, fuel)?,
-                        handle @ Piece::Handle(_) => {
+                        handle @ (Piece::Handle(_) | Piece::Encoded(_)) => {
                             self.end_plain();
                             self.secrets.push(handle.clone());
                         }

@@ -2,20 +2,26 @@
 //!
 //! Nothing but expressions: no blocks, no comments, no white space control. What is inserted is not read again.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use minijinja::machinery::{Token, tokenize};
 
 use super::{
-    EvalError, Expression, Names, Reference, SyntaxError, bounds::Fuel, operators::Joined, tokens,
+    EvalError, Expression, Names, Reference, SyntaxError,
+    bounds::Fuel,
+    operators::Joined,
+    tokens,
+    url::{self, Component},
 };
 use crate::value::Value;
 
 /// A text with expressions in it, read once and rendered as often as needed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Template {
-    text: String,
-    pieces: Vec<Piece>,
+    text: Arc<str>,
+    pieces: Arc<[Piece]>,
+    /// Of a URL: the part of it that each expression stands in.
+    components: Arc<[Component]>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -43,9 +49,28 @@ impl Template {
         }
         literal(text, at..text.len(), &mut pieces)?;
         Ok(Template {
-            text: text.to_owned(),
-            pieces,
+            text: text.into(),
+            pieces: pieces.into(),
+            components: Arc::default(),
         })
+    }
+
+    /// Returns the same template as that of a URL: what is inserted beside other text is percent-encoded, so that it
+    /// stays in its part of the URL. At the very begin stands a URL itself, as it is.
+    #[must_use]
+    pub fn into_url(self) -> Template {
+        let pieces: Vec<Option<&str>> = self
+            .pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) => Some(text.as_str()),
+                Piece::Expression(..) => None,
+            })
+            .collect();
+        Template {
+            components: url::components(&pieces).into(),
+            ..self
+        }
     }
 
     /// Returns the text as it is written.
@@ -100,17 +125,21 @@ impl Template {
         let fuel = Fuel::new();
         let mut joined = Joined::default();
         let mut unknown = None;
-        for piece in &self.pieces {
+        let mut components = self.components.iter();
+        for piece in self.pieces.iter() {
             match piece {
                 Piece::Text(text) => joined
                     .push_str(text, &fuel)
                     .map_err(|problem| problem.at(0..self.text.len()))?,
-                Piece::Expression(expression, range) => match expression.eval(names)? {
-                    value @ Value::Unknown(_) => unknown = unknown.or(Some(value)),
-                    value => joined
-                        .push(&value, &fuel)
-                        .map_err(|problem| problem.at(range.clone()))?,
-                },
+                Piece::Expression(expression, range) => {
+                    let component = components.next().copied().unwrap_or(Component::Base);
+                    match expression.eval(names)? {
+                        value @ Value::Unknown(_) => unknown = unknown.or(Some(value)),
+                        value => url::encoded(value, component)
+                            .and_then(|value| joined.push(&value, &fuel))
+                            .map_err(|problem| problem.at(range.clone()))?,
+                    }
+                }
             }
         }
         Ok(unknown.unwrap_or_else(|| joined.finish()))
@@ -118,7 +147,7 @@ impl Template {
 
     fn whole(&self) -> Option<(&Expression, &Range<usize>)> {
         let mut whole = None;
-        for piece in &self.pieces {
+        for piece in self.pieces.iter() {
             match piece {
                 Piece::Text(text) if text.trim().is_empty() => {}
                 Piece::Text(_) => return None,

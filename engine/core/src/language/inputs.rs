@@ -1,8 +1,11 @@
 //! Reads `inputs`, and the inputs of an `ask`.
 
+use regex::Regex;
+
 use super::{playbook::optional, reader::Reader};
 use crate::{
     plan::{Input, InputType},
+    schema::Templates,
     value::Value,
     yaml::Node,
 };
@@ -28,54 +31,59 @@ impl Reader<'_> {
     /// Reads one input.
     pub(super) fn input(&mut self, name: &str, node: &Node) -> Option<Input> {
         let written = node.get("type")?.as_text()?.to_owned();
-        let of = self.input_type(&written, name, node)?;
+        for (key, of) in [("of", "choice"), ("items", "list"), ("fields", "map")] {
+            if let Some((place, _)) = node.entry(key)
+                && written != of
+            {
+                self.error(place, format!("`{key}` is for the type `{of}` only"));
+            }
+        }
         for (key, types) in [
-            ("of", &["choice"][..]),
-            ("items", &["list"]),
-            ("fields", &["map"]),
+            ("pattern", &["string", "path"][..]),
+            ("min", &MEASURED),
+            ("max", &MEASURED),
         ] {
             if let Some((place, _)) = node.entry(key)
                 && !types.contains(&written.as_str())
             {
-                self.error(
-                    place,
-                    format!("`{key}` is for the type `{}` only", types.join("`, `")),
-                );
+                let types = types.join("`, `");
+                self.error(place, format!("`{key}` is for the types `{types}` only"));
             }
         }
+        let of = self.input_type(&written, name, node)?;
         let mut input = Input {
-            name: name.to_owned(),
-            of,
             help: optional(node, "help").unwrap_or_default(),
-            default: None,
-            pattern: optional(node, "pattern"),
-            min: None,
-            max: None,
+            pattern: optional(node, "pattern").filter(|pattern| Regex::new(pattern).is_ok()),
+            ..plain(name, of)
         };
-        if let Some(pattern) = node.get("pattern")
-            && !matches!(input.of, InputType::String | InputType::Path)
-        {
-            self.error(
-                pattern,
-                "`pattern` is for the types `string` and `path` only",
-            );
+        if MEASURED.contains(&written.as_str()) {
+            input.min = self.bound(&input, node.get("min"));
+            input.max = self.bound(&input, node.get("max"));
         }
-        input.min = self.bound(&input, node.get("min"));
-        input.max = self.bound(&input, node.get("max"));
-        if let Some(default) = node.get("default") {
-            if input.of == InputType::Secret {
-                self.error_hint(
-                    default,
-                    "a secret has no default",
-                    "give it by a profile as `env:NAME` or `file:PATH`",
-                );
-            } else {
-                match input.accept(&default.to_value()) {
-                    Ok(value) => input.default = Some(value),
-                    Err(why) => {
-                        self.error(default, format!("the default of `{name}`: {why}"));
-                    }
-                }
+        if let (Some(min), Some(max), Some(place)) = (&input.min, &input.max, node.get("max"))
+            && crate::plan::less(max, min)
+        {
+            let message = format!("`max` is less than `min`, which is {}", min.display());
+            self.error(place, message);
+            return Some(input);
+        }
+        let Some(default) = node.get("default") else {
+            return Some(input);
+        };
+        if input.of == InputType::Secret {
+            self.error_hint(
+                default,
+                "a secret has no default",
+                "give it by a profile as `env:NAME` or `file:PATH`",
+            );
+            return Some(input);
+        }
+        match input.accept(&default.to_value()) {
+            Ok(value) => input.default = Some(value),
+            Err(why) => {
+                self.error(default, format!("the default of `{name}`: {why}"));
+                // Who writes a wrong default has written one: no call lacks the input.
+                input.default = Some(Value::Null);
             }
         }
         Some(input)
@@ -98,89 +106,151 @@ impl Reader<'_> {
                     .and_then(Node::as_list)
                     .filter(|of| !of.is_empty())
                 else {
-                    self.error_hint(
-                        node.get("type")?,
-                        "a `choice` needs `of`",
-                        "`of: [prod, test]`",
-                    );
+                    self.lacks(node, "a `choice` needs `of`", "`of: [prod, test]`");
                     return None;
                 };
-                InputType::Choice(
-                    of.iter()
-                        .filter_map(Node::as_text)
-                        .map(str::to_owned)
-                        .collect(),
-                )
+                let mut names: Vec<String> = Vec::new();
+                for item in of {
+                    let text = item.as_text().unwrap_or_default();
+                    if names.iter().any(|name| name == text) {
+                        self.error(item, format!("`{text}` is among the choices twice"));
+                    }
+                    names.push(text.to_owned());
+                }
+                InputType::Choice(names)
             }
             "list" => {
                 let Some(items) = node.get("items") else {
-                    self.error_hint(
-                        node.get("type")?,
-                        "a `list` needs `items`",
-                        "`items: string`",
-                    );
+                    self.lacks(node, "a `list` needs `items`", "`items: string`");
                     return None;
                 };
                 let item = match items.as_map() {
-                    Some(_) => self.input(name, items)?,
-                    None => {
-                        let of = self.input_type(items.as_text()?, name, items).or_else(|| {
-                            self.error(items, format!("there is no type `{}`", items.written()));
-                            None
-                        })?;
-                        Input {
-                            name: name.to_owned(),
-                            of,
-                            help: String::new(),
-                            default: None,
-                            pattern: None,
-                            min: None,
-                            max: None,
-                        }
-                    }
+                    Some(_) => self.items_input(name, items)?,
+                    None => plain(name, self.items_type(name, items)?),
                 };
+                self.refuse_secret(items, &item)?;
                 InputType::List(Box::new(item))
             }
             "map" => {
                 let Some(fields) = node.get("fields").and_then(Node::as_map) else {
-                    self.error_hint(
-                        node.get("type")?,
-                        "a `map` needs `fields`",
-                        "`fields: {name: {type: string}}`",
-                    );
+                    let hint = "`fields: {name: {type: string}}`";
+                    self.lacks(node, "a `map` needs `fields`", hint);
                     return None;
                 };
-                let fields = fields
-                    .iter()
-                    .filter_map(|(key, value)| self.input(key.written(), value))
-                    .collect();
-                InputType::Map(fields)
+                let mut read = Vec::new();
+                for (key, value) in fields {
+                    if let Some(input) = self.input(key.written(), value)
+                        && self.refuse_secret(value, &input).is_some()
+                    {
+                        read.push(input);
+                    }
+                }
+                InputType::Map(read)
             }
             _ => return None,
         })
     }
 
+    /// Reads `items` that is an input of its own; the schema takes anything there, because a name will do.
+    fn items_input(&mut self, name: &str, items: &Node) -> Option<Input> {
+        let before = self.problems.len();
+        let schema = super::schema::input();
+        crate::schema::check(items, &schema, Templates::Allowed, &mut self.problems);
+        match self.is_wrong(&items.span, before) {
+            true => None,
+            false => self.input(name, items),
+        }
+    }
+
+    /// Reads `items` that is the name of a type.
+    fn items_type(&mut self, name: &str, items: &Node) -> Option<InputType> {
+        let written = items.as_text().unwrap_or_default();
+        match written {
+            "choice" | "list" | "map" => {
+                let hint = format!("`items: {{ type: {written}, … }}`");
+                let message = format!("`{written}` needs more than its name here");
+                self.error_hint(items, message, hint);
+                None
+            }
+            known if TYPES.contains(&known) => self.input_type(known, name, items),
+            _ => {
+                let message = match items.as_text() {
+                    Some(text) => format!("there is no type `{text}`"),
+                    None => format!("expected a type or an input, found {}", items.what()),
+                };
+                self.error_hint(items, message, super::names::near(written, &TYPES));
+                None
+            }
+        }
+    }
+
+    fn refuse_secret(&mut self, place: &Node, input: &Input) -> Option<()> {
+        if input.of != InputType::Secret {
+            return Some(());
+        }
+        let hint = "make it an input of its own";
+        self.error_hint(place, "a secret can't lie in a list or a map", hint);
+        None
+    }
+
+    fn lacks(&mut self, node: &Node, message: &str, hint: &str) {
+        let place = node.get("type").unwrap_or(node);
+        self.error_hint(place, message, hint);
+    }
+
     /// Reads `min` or `max`: a value of the input's own type, or a length.
     fn bound(&mut self, input: &Input, node: Option<&Node>) -> Option<Value> {
         let node = node?;
-        let plain = Input {
-            name: input.name.clone(),
-            of: match input.of {
-                InputType::String | InputType::Path | InputType::List(_) => InputType::Integer,
-                ref of => of.clone(),
-            },
-            help: String::new(),
-            default: None,
-            pattern: None,
-            min: None,
-            max: None,
+        let of = match input.of {
+            InputType::String | InputType::Path | InputType::List(_) => InputType::Integer,
+            ref of => of.clone(),
         };
-        match plain.accept(&node.to_value()) {
+        match plain(&input.name, of).accept(&node.to_value()) {
             Ok(value) => Some(value),
             Err(why) => {
                 self.error(node, format!("the bound of `{}`: {why}", input.name));
                 None
             }
         }
+    }
+}
+
+/// The types whose values have a least and a greatest one, or a length.
+const MEASURED: [&str; 8] = [
+    "string",
+    "path",
+    "integer",
+    "number",
+    "duration",
+    "bytes",
+    "timestamp",
+    "list",
+];
+
+/// The types by name.
+const TYPES: [&str; 12] = [
+    "string",
+    "integer",
+    "number",
+    "boolean",
+    "path",
+    "duration",
+    "bytes",
+    "timestamp",
+    "choice",
+    "list",
+    "map",
+    "secret",
+];
+
+fn plain(name: &str, of: InputType) -> Input {
+    Input {
+        name: name.to_owned(),
+        of,
+        help: String::new(),
+        default: None,
+        pattern: None,
+        min: None,
+        max: None,
     }
 }

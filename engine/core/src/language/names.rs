@@ -1,9 +1,13 @@
 //! Which names an expression may use where, checked when a playbook is read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
 
 use crate::{
-    expression::{Key, Reference},
+    expression::{Key, Part, Reference},
     plan::{Named, NodeId},
 };
 
@@ -13,17 +17,30 @@ pub(super) const RESERVED: [&str; 17] = [
     "true", "false", "null", "none", "loop",
 ];
 
+/// How many misspelt names get a suggestion: looking for what was meant costs the product of both numbers.
+const MOST_GUESSES: usize = 100;
+
 /// What a playbook has named so far.
 #[derive(Default)]
 pub(super) struct Names {
     pub inputs: BTreeSet<String>,
     pub vars: BTreeSet<String>,
+    /// Vars and connections that are written, but not read yet.
+    pub later: BTreeSet<String>,
     pub connections: BTreeSet<String>,
     pub steps: BTreeMap<String, StepName>,
+    /// Steps in the order in which their results became known.
+    pub known: Vec<String>,
     /// Names of the loops around: `item`, `index`, the item's own name.
     pub locals: Vec<String>,
+    /// Inputs, vars, connections, `step` and `step.field` that are secrets.
     pub secrets: BTreeSet<String>,
     pub named: BTreeMap<NodeId, Named>,
+    /// The results of called playbooks that the expression just checked has named: the calls, the fields, where.
+    pub asked: Vec<(NodeId, String, Range<usize>)>,
+    /// The ids of the steps around, the innermost last.
+    pub around: Vec<String>,
+    guesses: usize,
 }
 
 /// What is known of a step's name.
@@ -43,28 +60,50 @@ pub(super) enum Results {
     /// Any field.
     Open,
     /// These, beside the ones that every step has.
-    Fields(BTreeSet<String>),
+    Fields(Arc<BTreeSet<String>>),
+    /// What another playbook gives back: known when it is linked.
+    Outputs,
+    /// The rounds of a loop, by key: each has the results of these steps.
+    Rounds(Arc<BTreeSet<String>>),
 }
 
 /// What an expression may name beside what was named before it.
 #[derive(Clone, Default)]
 pub(super) struct Around {
-    /// The step's own result, in `expect` and `until`, or the answer of a guard's kind.
-    pub result: Option<Results>,
+    /// What `result` is.
+    pub result: Option<Own>,
     /// Whether the step's own state before can be named.
     pub before: bool,
     /// Whether the run's outcome and findings can be named.
     pub ended: bool,
-    /// Whether the expression decides something: then it names no secret.
+    /// The key that decides something: it names no secret.
     pub decides: Option<&'static str>,
-    /// The step whose `rollback` this is: `result` is its result.
-    pub undoing: Option<NodeId>,
+}
+
+impl Around {
+    /// Returns the same for the expression under `key`, which decides something.
+    pub(super) fn deciding(&self, key: &'static str) -> Around {
+        Around {
+            decides: Some(key),
+            ..self.clone()
+        }
+    }
+}
+
+/// The result that `result` names.
+#[derive(Clone)]
+pub(super) struct Own {
+    pub results: Results,
+    /// The step whose result it is; none for the answer of a guard's kind.
+    pub step: Option<(Arc<str>, NodeId)>,
+    /// Whether it is named after the step has ended, in its `rollback`.
+    pub kept: bool,
 }
 
 /// A name that can't be used here.
 pub(super) struct Misnamed {
     pub message: String,
-    pub range: std::ops::Range<usize>,
+    pub range: Range<usize>,
     pub hint: Option<String>,
 }
 
@@ -78,7 +117,7 @@ impl Names {
     pub(super) fn check(&mut self, reference: &Reference, around: &Around) -> Result<(), Misnamed> {
         let name = reference.name.as_str();
         if let Some(key) = around.decides
-            && self.is_secret(reference)
+            && self.is_secret(reference, around)
         {
             return Err(Misnamed {
                 message: format!(
@@ -95,19 +134,22 @@ impl Names {
             return Ok(());
         }
         match name {
-            "run" => return self.check_run(reference, around),
+            "run" => return check_run(reference, around),
             "result" => {
-                if let Some(undone) = around.undoing {
-                    self.note(undone, reference);
-                    return Ok(());
-                }
-                let Some(results) = &around.result else {
+                let Some(own) = &around.result else {
                     return Err(not_here(
                         reference,
-                        "a step's own `expect` and `until`, or a guard with a kind",
+                        "a step's own `expect`, `until` and `rollback`, or a guard with a kind",
                     ));
                 };
-                return check_field(results, reference, "the result");
+                check_field(&own.results, reference, &reference.parts, "the result")?;
+                if let Some((_, node)) = own.step.as_ref().filter(|_| own.kept) {
+                    self.note(*node, &reference.parts);
+                }
+                if let (Results::Outputs, Some((_, node))) = (&own.results, &own.step) {
+                    self.ask(*node, &reference.parts);
+                }
+                return Ok(());
             }
             "before" => {
                 return match around.before {
@@ -121,15 +163,20 @@ impl Names {
             _ => {}
         }
         if self.connections.contains(name) {
-            let fields = ["scheme", "user", "host", "port", "database", "url"]
-                .map(String::from)
-                .into();
-            return match reference.parts.is_empty() {
-                true => Ok(()),
-                false => check_field(&Results::Fields(fields), reference, "a connection"),
-            };
+            let fields = ["scheme", "user", "host", "port", "database", "url"];
+            return check_parts(&fields, &reference.parts, "a connection");
         }
         self.check_step(reference)
+    }
+
+    /// Returns whether `name` is the name of something, wherever that can be named.
+    pub(super) fn is_known(&self, name: &str) -> bool {
+        self.inputs.contains(name)
+            || self.vars.contains(name)
+            || self.connections.contains(name)
+            || self.steps.contains_key(name)
+            || self.locals.iter().any(|local| local == name)
+            || ["run", "result", "before"].contains(&name)
     }
 
     fn check_step(&mut self, reference: &Reference) -> Result<(), Misnamed> {
@@ -145,22 +192,68 @@ impl Names {
             });
         }
         if !step.visible {
+            let hint = match self.around.last() {
+                Some(own) if own == name => {
+                    "its own result is `result`, in its `expect`, `until` and `rollback`"
+                }
+                _ if self.around.iter().any(|around| around == name) => {
+                    "a step inside of it can't name it"
+                }
+                _ => "only steps that have ended before this one have a result",
+            };
             return Err(Misnamed {
                 message: format!("step `{name}` has not run when this is worked out"),
                 range: reference.name_range.clone(),
-                hint: Some("only steps before this one have a result".to_owned()),
+                hint: Some(hint.to_owned()),
             });
         }
-        check_field(&step.results, reference, &format!("the result of `{name}`"))?;
-        if let Some(node) = step.node {
-            self.note(node, reference);
+        self.note_step(name, reference, &reference.parts)
+    }
+
+    /// Checks what is named of the step `name`, and notes it.
+    fn note_step(
+        &mut self,
+        name: &str,
+        reference: &Reference,
+        parts: &[Part],
+    ) -> Result<(), Misnamed> {
+        let Some(StepName { node, results, .. }) = self.steps.get(name) else {
+            return Ok(());
+        };
+        let (node, results) = (*node, results.clone());
+        check_field(
+            &results,
+            reference,
+            parts,
+            &format!("the result of `{name}`"),
+        )?;
+        if let Some(node) = node {
+            self.note(node, parts);
+        }
+        match (&results, node) {
+            (Results::Outputs, Some(node)) => self.ask(node, parts),
+            (Results::Rounds(inside), _) => {
+                match parts.get(1).map(|part| &part.key) {
+                    Some(Key::Name(id)) => {
+                        return self.note_step(id, reference, &parts[2..]);
+                    }
+                    _ if is_common(parts) => {}
+                    // The round is named by what is computed, or as a whole: everything inside of it is.
+                    _ => {
+                        for id in inside.iter() {
+                            self.note_step(id, reference, &[])?;
+                        }
+                    }
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
 
-    fn note(&mut self, node: NodeId, reference: &Reference) {
+    fn note(&mut self, node: NodeId, parts: &[Part]) {
         let named = self.named.entry(node).or_default();
-        match reference.parts.first().map(|part| &part.key) {
+        match parts.first().map(|part| &part.key) {
             Some(Key::Name(field)) => {
                 named.fields.insert(field.clone());
             }
@@ -168,86 +261,183 @@ impl Names {
         }
     }
 
-    fn check_run(&self, reference: &Reference, around: &Around) -> Result<(), Misnamed> {
-        let Some(first) = reference.parts.first() else {
-            return Ok(());
-        };
-        let Key::Name(field) = &first.key else {
-            return Ok(());
-        };
-        let known = ["id", "started", "user", "host", "outcome", "findings"];
-        match field.as_str() {
-            "outcome" | "findings" if !around.ended => Err(Misnamed {
-                message: format!("`run.{field}` is known only when the work is done"),
-                range: first.range.clone(),
-                hint: Some("it can be named in `always` and in `outputs`".to_owned()),
-            }),
-            field if known.contains(&field) => Ok(()),
-            field => Err(Misnamed {
-                message: format!("`run` has no `{field}`"),
-                range: first.range.clone(),
-                hint: Some(near(field, &known)),
-            }),
+    fn ask(&mut self, node: NodeId, parts: &[Part]) {
+        if let Some(Part {
+            key: Key::Name(field),
+            range,
+        }) = parts.first()
+            && !COMMON.contains(&field.as_str())
+        {
+            self.asked.push((node, field.clone(), range.clone()));
         }
     }
 
-    fn unknown(&self, reference: &Reference) -> Misnamed {
-        let names: Vec<&str> = self
-            .inputs
-            .iter()
-            .chain(&self.vars)
-            .chain(&self.connections)
-            .chain(&self.locals)
-            .map(String::as_str)
-            .chain(
-                self.steps
-                    .iter()
-                    .filter(|(_, step)| step.visible)
-                    .map(|(name, _)| name.as_str()),
-            )
-            .chain(["run"])
-            .collect();
-        let hint = crate::diagnostic::suggest(&reference.name, names.iter().copied())
-            .map(|near| format!("did you mean `{near}`?"))
-            .unwrap_or_else(|| "it is no input, var, connection or earlier step".to_owned());
+    fn unknown(&mut self, reference: &Reference) -> Misnamed {
+        let name = reference.name.as_str();
+        let hint = if self.later.contains(name) {
+            format!("`{name}` is worked out after this: vars in their order, then the connections")
+        } else if let Some(flag) = flag(name) {
+            format!("did you mean `{flag}`?")
+        } else {
+            self.guess(name)
+                .map(|near| format!("did you mean `{near}`?"))
+                .unwrap_or_else(|| "it is no input, var, connection or earlier step".to_owned())
+        };
         Misnamed {
-            message: format!("unknown name `{}`", reference.name),
+            message: format!("unknown name `{name}`"),
             range: reference.name_range.clone(),
             hint: Some(hint),
         }
     }
 
-    /// Returns whether what is named is a secret.
-    pub(super) fn is_secret(&self, reference: &Reference) -> bool {
-        if self.connections.contains(&reference.name) {
-            let shown = matches!(
-                reference.parts.first().map(|part| &part.key),
-                Some(Key::Name(field)) if field != "url"
-            );
-            return !shown && self.secrets.contains(&reference.name);
+    fn guess(&mut self, name: &str) -> Option<&str> {
+        self.guesses += 1;
+        if self.guesses > MOST_GUESSES {
+            return None;
         }
-        if self.secrets.contains(&reference.name) {
-            return match reference.parts.first().map(|part| &part.key) {
-                Some(Key::Name(field)) => !COMMON.contains(&field.as_str()),
-                _ => true,
-            };
+        let steps = self.steps.iter().filter(|(_, step)| step.visible);
+        let names = self
+            .inputs
+            .iter()
+            .chain(&self.vars)
+            .chain(&self.connections)
+            .chain(&self.locals)
+            .chain(steps.map(|(name, _)| name))
+            .map(String::as_str)
+            .chain(["run"]);
+        crate::diagnostic::suggest(name, names)
+    }
+
+    /// Returns whether what is named is, or holds, a secret.
+    pub(super) fn is_secret(&self, reference: &Reference, around: &Around) -> bool {
+        let field = |parts: &[Part]| match parts.first().map(|part| &part.key) {
+            Some(Key::Name(field)) => Some(field.clone()),
+            _ => None,
+        };
+        let name = reference.name.as_str();
+        if self.locals.iter().any(|local| local == name) {
+            return false;
         }
-        match reference.parts.first().map(|part| &part.key) {
-            Some(Key::Name(field)) => self
-                .secrets
-                .contains(&format!("{}.{field}", reference.name)),
-            _ => false,
+        if self.connections.contains(name) {
+            let is_shown = field(&reference.parts).is_some_and(|field| field != "url");
+            return !is_shown && self.secrets.contains(name);
+        }
+        if self.inputs.contains(name) || self.vars.contains(name) {
+            return self.secrets.contains(name);
+        }
+        let own = around.result.as_ref().and_then(|own| own.step.as_ref());
+        match (name, own) {
+            ("result", Some((id, _))) => self.holds_secret(id, &reference.parts),
+            ("result", None) => false,
+            (id, _) => self.holds_secret(id, &reference.parts),
         }
     }
 
-    /// Marks every step inside a loop as reachable only through its rounds.
-    pub(super) fn hide(&mut self, inside: &[String], outer: &str) {
-        for id in inside {
-            if let Some(step) = self.steps.get_mut(id) {
-                step.hidden_in.get_or_insert_with(|| outer.to_owned());
+    /// Returns whether this part of a step's result is, or holds, a secret.
+    fn holds_secret(&self, id: &str, parts: &[Part]) -> bool {
+        if is_common(parts) {
+            return false;
+        }
+        if let Some(StepName {
+            results: Results::Rounds(inside),
+            ..
+        }) = self.steps.get(id)
+        {
+            return match parts.get(1).map(|part| &part.key) {
+                Some(Key::Name(id)) => self.holds_secret(id, &parts[2..]),
+                _ => inside.iter().any(|id| self.holds_secret(id, &[])),
+            };
+        }
+        if self.secrets.contains(id) {
+            return true;
+        }
+        match parts.first().map(|part| &part.key) {
+            Some(Key::Name(field)) => self.secrets.contains(&format!("{id}.{field}")),
+            _ => {
+                let fields = format!("{id}.");
+                self.secrets
+                    .range(fields.clone()..)
+                    .next()
+                    .is_some_and(|secret| secret.starts_with(&fields))
             }
         }
     }
+
+    /// Makes the result of a step known from here on.
+    pub(super) fn reveal(&mut self, id: &str) {
+        if let Some(step) = self.steps.get_mut(id) {
+            step.visible = true;
+            self.known.push(id.to_owned());
+        }
+    }
+
+    /// Makes the results unknown that became known since `mark`, and returns whose they are.
+    pub(super) fn conceal(&mut self, mark: usize) -> Vec<String> {
+        let since = self.known.split_off(mark);
+        for id in &since {
+            if let Some(step) = self.steps.get_mut(id) {
+                step.visible = false;
+            }
+        }
+        since
+    }
+
+    /// Marks what became known since `mark` as reachable only through the rounds of `outer`, and returns it.
+    pub(super) fn hide(&mut self, mark: usize, outer: &str) -> BTreeSet<String> {
+        let mut inside = BTreeSet::new();
+        for id in &self.known[mark..] {
+            if let Some(step) = self.steps.get_mut(id)
+                && step.hidden_in.is_none()
+            {
+                step.hidden_in = Some(outer.to_owned());
+                inside.insert(id.clone());
+            }
+        }
+        inside
+    }
+}
+
+impl Results {
+    /// Returns the results that have the fields `names`.
+    pub(super) fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Results {
+        Results::Fields(Arc::new(names.into_iter().map(str::to_owned).collect()))
+    }
+}
+
+/// Returns what somebody means who writes a boolean as in older YAML.
+fn flag(name: &str) -> Option<bool> {
+    match name {
+        "yes" | "on" => Some(true),
+        "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+fn check_run(reference: &Reference, around: &Around) -> Result<(), Misnamed> {
+    let known = ["id", "started", "user", "host", "outcome", "findings"];
+    let Some((first, field)) = reference.parts.first().and_then(|first| match &first.key {
+        Key::Name(field) => Some((first, field.as_str())),
+        Key::Index(_) => None,
+    }) else {
+        return Err(Misnamed {
+            message: "`run` alone means nothing".to_owned(),
+            range: reference.range.clone(),
+            hint: Some("name a part of it, like `run.id`".to_owned()),
+        });
+    };
+    if ["outcome", "findings"].contains(&field) && !around.ended {
+        return Err(Misnamed {
+            message: format!("`run.{field}` is known only when the work is done"),
+            range: first.range.clone(),
+            hint: Some("it can be named in `always` and in `outputs`".to_owned()),
+        });
+    }
+    check_parts(&known, &reference.parts, "`run`")
+}
+
+/// Returns whether a part that every result has is named.
+fn is_common(parts: &[Part]) -> bool {
+    matches!(parts.first().map(|part| &part.key), Some(Key::Name(field)) if COMMON.contains(&field.as_str()))
 }
 
 fn not_here(reference: &Reference, places: &str) -> Misnamed {
@@ -258,21 +448,53 @@ fn not_here(reference: &Reference, places: &str) -> Misnamed {
     }
 }
 
-fn check_field(results: &Results, reference: &Reference, of: &str) -> Result<(), Misnamed> {
-    let (Results::Fields(fields), Some(first)) = (results, reference.parts.first()) else {
+fn check_field(
+    results: &Results,
+    reference: &Reference,
+    parts: &[Part],
+    of: &str,
+) -> Result<(), Misnamed> {
+    match results {
+        Results::Open | Results::Outputs => Ok(()),
+        Results::Fields(fields) => {
+            let names: Vec<&str> = fields.iter().map(String::as_str).chain(COMMON).collect();
+            check_parts(&names, parts, of)
+        }
+        Results::Rounds(_) if is_common(parts) => Ok(()),
+        Results::Rounds(inside) => {
+            if let Some(Part {
+                key: Key::Index(_),
+                range,
+            }) = parts.first()
+            {
+                return Err(Misnamed {
+                    message: "a round is named by its key, which is a text".to_owned(),
+                    range: range.clone(),
+                    hint: Some(format!("`{}[\"key\"]`", reference.name)),
+                });
+            }
+            let names: Vec<&str> = inside.iter().map(String::as_str).collect();
+            let round = format!("a round of `{}`", reference.name);
+            check_parts(&names, parts.get(1..).unwrap_or_default(), &round)
+        }
+    }
+}
+
+fn check_parts(known: &[&str], parts: &[Part], of: &str) -> Result<(), Misnamed> {
+    let Some(Part {
+        key: Key::Name(field),
+        range,
+    }) = parts.first()
+    else {
         return Ok(());
     };
-    let Key::Name(field) = &first.key else {
-        return Ok(());
-    };
-    if fields.contains(field) || COMMON.contains(&field.as_str()) {
+    if known.contains(&field.as_str()) {
         return Ok(());
     }
-    let names: Vec<&str> = fields.iter().map(String::as_str).chain(COMMON).collect();
     Err(Misnamed {
         message: format!("{of} has no `{field}`"),
-        range: first.range.clone(),
-        hint: Some(near(field, &names)),
+        range: range.clone(),
+        hint: Some(near(field, known)),
     })
 }
 
@@ -280,6 +502,7 @@ fn check_field(results: &Results, reference: &Reference, of: &str) -> Result<(),
 pub(super) fn near(word: &str, known: &[&str]) -> String {
     match crate::diagnostic::suggest(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "there is none at all".to_owned(),
         None => format!(
             "there is {}",
             known

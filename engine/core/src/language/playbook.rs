@@ -6,17 +6,18 @@ use camino::Utf8Path;
 
 use super::{
     Playbook,
-    names::{Around, Names, RESERVED, Results, StepName},
-    reader::Reader,
+    names::{Around, COMMON, Own, RESERVED, Results, StepName},
+    reader::{Keys, Reader},
     rules, schema,
 };
 use crate::{
     diagnostic::{Diagnostic, Source},
     expression::Expression,
-    kind::{Digest, Kind},
+    kind::{Digest, Effect, Kind},
     plan::{Guard, OnFailure, Requirement, Scope, Work},
     schema::Templates,
     units::Span,
+    value::Value,
     yaml::{self, Data, Limits, Node},
 };
 
@@ -39,21 +40,14 @@ pub fn read(
         }
         return (None, problems);
     };
-    let mut reader = Reader {
-        source,
-        kinds,
-        problems,
-        names: Names::default(),
-        nodes: Vec::new(),
-        calls: Vec::new(),
+    schema::refuse_later(&root, &mut problems);
+    let shape = schema::checked(kinds);
+    crate::schema::check(&root, &shape, Templates::Allowed, &mut problems);
+    let keys = Keys {
+        step: schema::keys(&shape, "Step"),
+        guard: schema::keys(&shape, "Guard"),
     };
-    schema::refuse_later(&root, &mut reader.problems);
-    crate::schema::check(
-        &root,
-        &schema::checked(kinds),
-        Templates::Allowed,
-        &mut reader.problems,
-    );
+    let mut reader = Reader::new(source, kinds, problems, keys);
     let playbook = root
         .as_map()
         .is_some()
@@ -71,13 +65,14 @@ impl Reader<'_> {
         self.check_name(root, &name, path);
         self.check_version(root, &version);
         self.name_everything(root);
+        self.nodes.reserve(self.names.steps.len());
         let inputs = self.inputs(root.get("inputs"));
         let vars = self.expressions(root.get("vars"), Sorted::InOrder, &Around::default());
         let connections = self.connections(root.get("connections"));
         let requires = self.requires(root.get("requires"));
-        let guards = self.guards(root.get("guards"), false);
-        let steps = self.steps(root.get("steps"), super::step::Place::Work);
-        let always = self.steps(root.get("always"), super::step::Place::Always);
+        let guards = self.guards(root.get("guards"), &Around::default());
+        let steps = self.steps(root.get("steps"), &super::step::Place::Work);
+        let always = self.steps(root.get("always"), &super::step::Place::Always);
         let ended = Around {
             ended: true,
             ..Around::default()
@@ -188,7 +183,10 @@ impl Reader<'_> {
         for section in ["inputs", "vars", "connections"] {
             for (key, _) in root.get(section).and_then(Node::as_map).unwrap_or_default() {
                 let name = key.written();
-                self.check_identifier(key, &section[..section.len() - 1], name);
+                self.check_identifier(key, name);
+                if section != "inputs" {
+                    self.names.later.insert(name.to_owned());
+                }
                 if let Some(first) = taken.insert(name.to_owned(), key.span.clone()) {
                     let message = format!("the name `{name}` is given twice");
                     self.problems.push(
@@ -214,7 +212,7 @@ impl Reader<'_> {
             };
             if let Some(id) = step.get("id").filter(|id| id.as_text().is_some()) {
                 let name = id.written();
-                self.check_identifier(id, "id", name);
+                self.check_identifier(id, name);
                 match taken.insert(name.to_owned(), id.span.clone()) {
                     Some(first) => {
                         let message = format!("the name `{name}` is given twice");
@@ -236,26 +234,23 @@ impl Reader<'_> {
             }
             for (key, value) in entries {
                 match (key.written(), &value.data) {
-                    ("group" | "parallel" | "rollback", Data::List(inside)) => {
-                        self.name_steps(inside, taken)
-                    }
-                    ("foreach", Data::Map(_)) => {
-                        self.name_steps(
-                            value
-                                .get("steps")
-                                .and_then(Node::as_list)
-                                .unwrap_or_default(),
-                            taken,
-                        );
-                    }
                     ("choose", Data::List(branches)) => {
-                        for branch in branches {
-                            for key in ["steps", "otherwise"] {
-                                let inside =
-                                    branch.get(key).and_then(Node::as_list).unwrap_or_default();
-                                self.name_steps(inside, taken);
-                            }
+                        for key in branches
+                            .iter()
+                            .flat_map(|branch| ["steps", "otherwise"].map(|key| branch.get(key)))
+                        {
+                            self.name_steps(key.and_then(Node::as_list).unwrap_or_default(), taken);
                         }
+                    }
+                    (_, Data::Map(_)) if key.written() == "foreach" || self.is_strange_key(key) => {
+                        let inside = value.get("steps").and_then(Node::as_list);
+                        self.name_steps(inside.unwrap_or_default(), taken);
+                    }
+                    (name, Data::List(inside))
+                        if ["group", "parallel", "rollback"].contains(&name)
+                            || self.is_strange_key(key) =>
+                    {
+                        self.name_steps(inside, taken);
                     }
                     _ => {}
                 }
@@ -263,15 +258,37 @@ impl Reader<'_> {
         }
     }
 
-    fn check_identifier(&mut self, node: &Node, what: &str, name: &str) {
+    /// Returns whether nobody knows a step's key: it may be a misspelt structure, whose steps have names all the same.
+    fn is_strange_key(&self, key: &Node) -> bool {
+        !self.keys.step.contains(key.written()) && self.kind(key.written()).is_none()
+    }
+
+    fn check_identifier(&mut self, node: &Node, name: &str) {
         if RESERVED.contains(&name) {
             let message =
-                format!("`{name}` has a meaning of its own and can't be an {what}'s name");
+                format!("`{name}` has a meaning of its own, so nothing can have it as its name");
             self.error_hint(node, message, "choose another name");
-        } else if !is_snake_case(name) {
+        } else {
+            self.check_snake_case(node, name);
+        }
+    }
+
+    fn check_snake_case(&mut self, node: &Node, name: &str) {
+        if !is_snake_case(name) {
             let hint =
                 "lower-case words of letters and digits with `_` between them, like `disk_free`";
             self.error_hint(node, format!("`{name}` is no name"), hint);
+        }
+    }
+
+    /// Checks the name of a field that a playbook gives to a result.
+    pub(super) fn check_field_name(&mut self, node: &Node) {
+        let name = node.written();
+        if COMMON.contains(&name) {
+            let message = format!("every result has its own `{name}`");
+            self.error_hint(node, message, "choose another name");
+        } else {
+            self.check_snake_case(node, name);
         }
     }
 
@@ -285,8 +302,11 @@ impl Reader<'_> {
         let mut read = Vec::new();
         for (key, value) in node.and_then(Node::as_map).unwrap_or_default() {
             let name = key.written().to_owned();
+            if sorted == Sorted::Together {
+                self.check_field_name(key);
+            }
             if let Some(expression) = self.expression(value, around) {
-                if self.names_secret(expression.references()) {
+                if self.names_secret(expression.references(), around) {
                     if !expression.is_reference() {
                         self.error(value, "a secret is named alone here; nothing is made of it");
                     }
@@ -297,6 +317,7 @@ impl Reader<'_> {
                 read.push((name.clone(), expression));
             }
             if sorted == Sorted::InOrder {
+                self.names.later.remove(&name);
                 self.names.vars.insert(name);
             }
         }
@@ -308,22 +329,31 @@ impl Reader<'_> {
         for (key, value) in node.and_then(Node::as_map).unwrap_or_default() {
             let name = key.written().to_owned();
             if let Some(template) = self.template(value, &Around::default()) {
-                let schemes = ["sqlite:", "postgres:", "redis:", "http:", "https:"];
-                if let Some(text) = template.as_literal()
-                    && !schemes.iter().any(|scheme| text.starts_with(scheme))
-                {
+                let begin = template.text().split("{{").next().unwrap_or_default();
+                let schemes = ["sqlite", "postgres", "redis", "http", "https"];
+                let known = match begin.split_once(':') {
+                    Some((scheme, _)) => schemes.contains(&scheme),
+                    None => !template.is_literal() && begin.trim().is_empty(),
+                };
+                if !known {
                     let hint = "`sqlite:`, `postgres:`, `redis:`, `http:` or `https:`";
-                    self.error_hint(
-                        value,
-                        format!("`{text}` has no scheme that a connection can have"),
-                        hint,
+                    let message = format!(
+                        "`{}` has no scheme that a connection can have",
+                        template.text()
                     );
+                    self.error_hint(value, message, hint);
                 }
-                if self.names_secret(template.references()) {
+                if self.names_secret(template.references(), &Around::default()) {
                     self.names.secrets.insert(name.clone());
                 }
+                // What follows `sqlite:` is a path as it is.
+                let template = match begin.starts_with("sqlite:") {
+                    true => template,
+                    false => template.into_url(),
+                };
                 read.push((name.clone(), template));
             }
+            self.names.later.remove(&name);
             self.names.connections.insert(name);
         }
         read
@@ -345,17 +375,22 @@ impl Reader<'_> {
         read
     }
 
-    /// Reads guards; `before` says whether they may name what the step's look found.
-    pub(super) fn guards(&mut self, node: Option<&Node>, before: bool) -> Vec<Guard> {
+    /// Reads guards; `around` is what they may name beside their own `result`.
+    pub(super) fn guards(&mut self, node: Option<&Node>, around: &Around) -> Vec<Guard> {
         let items = node.and_then(Node::as_list).unwrap_or_default();
         items
             .iter()
-            .filter_map(|item| self.guard(item, before, "guards"))
+            .filter_map(|item| self.guard(item, around, "guards"))
             .collect()
     }
 
     /// Reads `{that, else}`, perhaps with a kind that reads beside it.
-    pub(super) fn guard(&mut self, node: &Node, before: bool, key: &'static str) -> Option<Guard> {
+    pub(super) fn guard(
+        &mut self,
+        node: &Node,
+        around: &Around,
+        key: &'static str,
+    ) -> Option<Guard> {
         let entries = node.as_map()?;
         let mut probe: Option<(&Node, Work)> = None;
         for (key, value) in entries {
@@ -370,38 +405,43 @@ impl Reader<'_> {
                 );
                 continue;
             }
-            let arguments = self.arguments(
-                &kind,
-                key,
-                value,
-                &Around {
-                    before,
-                    ..Around::default()
-                },
-            );
-            if (kind.effect_of)(&arguments.literal()) > crate::kind::Effect::Read {
+            let before = self.problems.len();
+            let arguments = self.arguments(&kind, key, value, around);
+            if (kind.effect_of)(&arguments.literal()) > Effect::Read
+                && ((kind.effect_of)(&Value::default()) > Effect::Read
+                    || !self.is_wrong(&value.span, before))
+            {
                 let message = format!("`{}` can change something, so it can't guard", kind.name);
                 self.error_hint(key, message, "use a kind that only reads");
             }
             probe = Some((key, Work { kind, arguments }));
         }
-        let result = probe
-            .as_ref()
-            .map(|(_, work)| super::reader::results_of(&work.kind));
-        let around = Around {
-            result,
-            before,
-            decides: Some(key),
-            ..Around::default()
+        let is_strange = self.is_strange(entries, &self.keys.guard);
+        if is_strange {
+            self.name_strange(entries, &self.keys.guard.clone());
+        }
+        let own = match &probe {
+            Some((_, work)) => Some(self.facts(&work.kind).results.clone()),
+            None => is_strange.then_some(Results::Open),
         };
-        let that = self.expression(node.get("that")?, &around)?;
         let words = Around {
-            decides: None,
-            ..around
+            result: own
+                .map(|results| Own {
+                    results,
+                    step: None,
+                    kept: false,
+                })
+                .or(around.result.clone()),
+            ..around.clone()
+        };
+        let deciding = Around {
+            decides: Some(key),
+            ..words.clone()
         };
         let otherwise = node
             .get("else")
             .and_then(|node| self.template(node, &words));
+        let that = self.expression(node.get("that")?, &deciding)?;
         Some(Guard {
             probe: probe.map(|(_, work)| work),
             that,
@@ -444,7 +484,8 @@ pub(super) fn on_failure(node: &Node) -> Option<OnFailure> {
     })
 }
 
-fn is_kebab_case(name: &str) -> bool {
+/// Returns whether `name` is made of lower-case words with `-` between them.
+pub(super) fn is_kebab_case(name: &str) -> bool {
     is_words(name, '-')
 }
 

@@ -1,16 +1,20 @@
 //! The rules of the language that no schema can say.
 
-use super::reader::Reader;
+use super::{names::Around, reader::Reader};
 use crate::{
     diagnostic::Diagnostic,
+    expression::{Expression, Template},
     kind::{Effect, Kind, UndoneBy},
     plan::{Node as Step, OnFailure, Scope},
     yaml::Node,
 };
 
+/// The kinds of which only the playbook knows how strongly they act.
+pub(super) const EFFECT_IS_SAID: [&str; 3] = ["command", "shell", "http.request"];
+
 /// Checks the rules about one step.
-pub(super) fn step(reader: &mut Reader<'_>, node: &Node, step: &Step) {
-    undo(reader, node, step);
+pub(super) fn step(reader: &mut Reader<'_>, node: &Node, step: &Step, is_strange: bool) {
+    undo(reader, node, step, is_strange);
     point_of_no_return(reader, node, step);
     if step.on_failure == Some(OnFailure::Continue)
         && step.effect == Effect::Destroy
@@ -22,7 +26,7 @@ pub(super) fn step(reader: &mut Reader<'_>, node: &Node, step: &Step) {
 }
 
 /// Every step that changes something says how that is undone.
-fn undo(reader: &mut Reader<'_>, node: &Node, step: &Step) {
+fn undo(reader: &mut Reader<'_>, node: &Node, step: &Step, is_strange: bool) {
     if let (Some((rollback, _)), Some((irreversible, _))) =
         (node.entry("rollback"), node.entry("irreversible"))
     {
@@ -53,27 +57,41 @@ fn undo(reader: &mut Reader<'_>, node: &Node, step: &Step) {
     }
     let by_itself =
         work.kind.undone == UndoneBy::Itself && (work.kind.undoes)(&work.arguments.literal());
-    if by_itself || reader.is_wrong(&node.span) {
-        return;
-    }
-    let Some((key, _)) = node.entry(work.kind.name) else {
+    let Some((key, arguments)) = node.entry(work.kind.name) else {
         return;
     };
-    reader.error_hint(
-        key,
-        format!("step `{}` changes something, but nobody says how that is undone", step.id),
-        "add `rollback: [steps]`, `rollback: []` where there is nothing to undo, or `irreversible: why`; \
-         or `effect: read` where it only reads",
+    // What undoes itself with some arguments can't be judged by wrong ones, and an unknown key may be what is missing.
+    let is_unsure = is_strange
+        || work.kind.undone == UndoneBy::Itself && reader.is_wrong(&arguments.span, 0)
+        || ["effect", "rollback", "irreversible"]
+            .iter()
+            .filter_map(|key| node.get(key))
+            .any(|value| reader.is_wrong(&value.span, 0));
+    if by_itself || is_unsure {
+        return;
+    }
+    let mut hint = "add `rollback: [steps]`, `rollback: []` where there is nothing to undo, or `irreversible: why`"
+        .to_owned();
+    if EFFECT_IS_SAID.contains(&work.kind.name) {
+        hint += "; or `effect: read` where it only reads";
+    }
+    let message = format!(
+        "step `{}` changes something, but nobody says how that is undone",
+        step.id
     );
+    reader.error_hint(key, message, hint);
 }
 
 /// The step after which nothing can be undone any more is confirmed by a person.
 fn point_of_no_return(reader: &mut Reader<'_>, node: &Node, step: &Step) {
-    let first = !reader.nodes.iter().any(Step::is_point_of_no_return);
-    if step.is_point_of_no_return() && first && !step.aside && step.confirm.is_none() {
-        let Some((key, _)) = node.entry("irreversible") else {
-            return;
-        };
+    if !step.is_point_of_no_return() || step.aside {
+        return;
+    }
+    let is_first = !std::mem::replace(&mut reader.passed_no_return, true);
+    if let Some((key, _)) = node.entry("irreversible")
+        && is_first
+        && node.get("confirm").is_none()
+    {
         reader.error_hint(
             key,
             format!(
@@ -86,33 +104,21 @@ fn point_of_no_return(reader: &mut Reader<'_>, node: &Node, step: &Step) {
 }
 
 /// Checks the rules about the arguments of some kinds.
-pub(super) fn arguments(reader: &mut Reader<'_>, kind: &Kind, value: &Node) {
+pub(super) fn arguments(reader: &mut Reader<'_>, kind: &Kind, value: &Node, around: &Around) {
     match kind.name {
         "shell" => {
-            let Some(script) = value.get("script") else {
-                return;
-            };
-            if script.written().contains("{{") {
-                reader.error_hint(
-                    script,
-                    "a script is no template: what is inserted could break out of it",
-                    "give the value by `env: {NAME: \"{{ … }}\"}` and write `\"$NAME\"` in the script",
-                );
+            if let Some(script) = value.get("script") {
+                inserted_into_script(reader, script);
             }
         }
         "command" => {
-            for item in value
-                .get("argv")
-                .and_then(Node::as_list)
-                .unwrap_or_default()
-            {
-                let Some(text) = item.as_text().filter(|text| text.contains("{{")) else {
+            let argv = value.get("argv").and_then(Node::as_list);
+            for item in argv.unwrap_or_default() {
+                let template = item.as_text().filter(|text| text.contains("{{"));
+                let Some(Ok(template)) = template.map(Template::parse) else {
                     continue;
                 };
-                let Ok(template) = crate::expression::Template::parse(text) else {
-                    continue;
-                };
-                if reader.names_secret(template.references()) {
+                if reader.names_secret(template.references(), around) {
                     reader.error_hint(
                         item,
                         "a secret among the arguments of a command is shown by `ps` to everybody",
@@ -122,6 +128,33 @@ pub(super) fn arguments(reader: &mut Reader<'_>, kind: &Kind, value: &Node) {
             }
         }
         _ => {}
+    }
+}
+
+/// Reports every `{{ }}` in a script that names something of the playbook. Braces of others (`{{.Names}}`) are fine.
+fn inserted_into_script(reader: &mut Reader<'_>, script: &Node) {
+    let text = script.written();
+    let mut at = 0;
+    while let Some(start) = text[at..].find("{{").map(|found| at + found) {
+        at = start + 2;
+        let Some(end) = text[at..].find("}}").map(|found| at + found) else {
+            return;
+        };
+        let Ok(expression) = Expression::parse(&text[at..end]) else {
+            continue;
+        };
+        let mut references = expression.references().iter();
+        if references.any(|reference| reader.names.is_known(&reference.name)) {
+            let place = script.place(&reader.source.text, start..end + 2);
+            reader.problems.push(
+                Diagnostic::error(
+                    "a script is no template: what is inserted could break out of it",
+                    place,
+                )
+                .hint("give the value by `env: {NAME: \"{{ … }}\"}` and write `\"$NAME\"` in the script"),
+            );
+            at = end + 2;
+        }
     }
 }
 

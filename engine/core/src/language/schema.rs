@@ -1,5 +1,7 @@
 //! The schema of playbooks: generated from the types in [`super::text`] and from the kinds.
 
+use std::collections::BTreeSet;
+
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value as Json, json};
 
@@ -27,23 +29,51 @@ const LATER: [(&str, &str); 5] = [
 
 /// Returns the schema that editors use: draft 2020-12, closed, with the documentation of every key and kind.
 pub fn playbook_schema(kinds: &[Kind]) -> Json {
-    let mut schema = whole(kinds, &arguments);
+    let mut schema = whole(kinds, &|kind| {
+        let arguments = Json::from(kind.arguments_schema());
+        let manual = arguments.get("description").and_then(Json::as_str);
+        let first = manual.and_then(|text| text.split("\n\n").next());
+        json!({ "$ref": format!("#/$defs/{}", kind.name), "description": first })
+    });
+    define(&mut schema, kinds);
     strip(&mut schema);
-    if let Some(step) = schema
-        .pointer_mut("/$defs/Step")
-        .and_then(Json::as_object_mut)
-    {
-        let bodies = BODIES
-            .iter()
-            .copied()
-            .chain(kinds.iter().map(|kind| kind.name));
-        let one: Vec<Json> = bodies.map(|name| json!({ "required": [name] })).collect();
-        let none = json!({ "not": { "anyOf": one } });
-        let mut forms = one.clone();
-        forms.push(none);
-        step.insert("oneOf".to_owned(), Json::Array(forms));
-    }
+    let bodies = BODIES
+        .iter()
+        .copied()
+        .chain(kinds.iter().map(|kind| kind.name));
+    let bodies: Vec<Json> = bodies.map(|name| has(&[name])).collect();
+    let checkpoint = json!({
+        "not": { "anyOf": bodies },
+        "anyOf": [has(&["confirm"]), has(&["expect"])],
+    });
+    let forms = bodies.into_iter().chain([checkpoint]).collect();
+    say(&mut schema, "Step", "oneOf", forms);
+    let together = json!({
+        "until": ["within"],
+        "every": ["until"],
+        "within": ["until"],
+        "stable_for": ["until"],
+        "at_once": ["parallel"],
+    });
+    say(&mut schema, "Step", "dependentRequired", together);
+    let branches = json!([
+        { "required": ["when", "steps"], "not": has(&["otherwise"]) },
+        { "required": ["otherwise"], "not": { "anyOf": [has(&["when"]), has(&["steps"])] } },
+    ]);
+    say(&mut schema, "Branch", "oneOf", branches);
     schema
+}
+
+fn has(keys: &[&str]) -> Json {
+    json!({ "required": keys })
+}
+
+/// Adds to a type of the language what the reader checks by itself.
+fn say(schema: &mut Json, of: &str, word: &str, what: Json) {
+    let part = schema.pointer_mut(&format!("/$defs/{of}"));
+    part.and_then(Json::as_object_mut)
+        .expect("the types of the language are objects")
+        .insert(word.to_owned(), what);
 }
 
 /// Returns the schemas of each kind's arguments and result, by name: what the reference is made of.
@@ -68,21 +98,48 @@ pub(super) fn checked(kinds: &[Kind]) -> Json {
     whole(kinds, &|_| Json::Bool(true))
 }
 
-fn whole(kinds: &[Kind], arguments: &dyn Fn(&Kind) -> Json) -> Json {
+/// Returns the schema of one input, whole in itself.
+pub(super) fn input() -> Json {
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    Json::from(generator.root_schema_for::<text::Input>())
+}
+
+/// Returns the keys that a type of the language has in the schema that the reader checks with, kinds included.
+pub(super) fn keys(checked: &Json, of: &str) -> BTreeSet<String> {
+    let properties = checked.pointer(&format!("/$defs/{of}/properties"));
+    let properties = properties.and_then(Json::as_object).into_iter();
+    properties
+        .flat_map(|properties| properties.keys().cloned())
+        .collect()
+}
+
+/// Returns the schema of playbooks; `property` makes what stands under the name of a kind.
+fn whole(kinds: &[Kind], property: &dyn Fn(&Kind) -> Json) -> Json {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let mut schema = Json::from(generator.root_schema_for::<text::Playbook>());
     for kind in kinds {
-        let arguments = arguments(kind);
-        insert_property(&mut schema, "Step", kind.name, &arguments);
-        insert_property(&mut schema, "Guard", kind.name, &arguments);
+        let property = property(kind);
+        insert_property(&mut schema, "Step", kind.name, &property);
+        insert_property(&mut schema, "Guard", kind.name, &property);
     }
     schema
 }
 
-fn arguments(kind: &Kind) -> Json {
-    let mut arguments = Json::from(kind.arguments_schema());
-    remove_meta(&mut arguments);
-    arguments
+/// Adds the arguments of each kind as a type of its own, with the types that they are made of.
+fn define(schema: &mut Json, kinds: &[Kind]) {
+    let types = schema.get_mut("$defs").and_then(Json::as_object_mut);
+    let types = types.expect("the language has types");
+    for kind in kinds {
+        let mut arguments = Json::from(kind.arguments_schema());
+        remove_meta(&mut arguments);
+        let inner = arguments
+            .as_object_mut()
+            .and_then(|map| map.shift_remove("$defs"));
+        if let Some(Json::Object(inner)) = inner {
+            types.extend(inner);
+        }
+        types.insert(kind.name.to_owned(), arguments);
+    }
 }
 
 fn insert_property(schema: &mut Json, of: &str, name: &str, property: &Json) {
@@ -130,9 +187,7 @@ fn is_later(property: &Json) -> bool {
 
 fn remove_marks(schema: &mut Json) {
     each_object(schema, &mut |map: &mut Map<String, Json>| {
-        for mark in ["x-literal", "x-expression", "x-later"] {
-            map.remove(mark);
-        }
+        map.retain(|word, _| !word.starts_with("x-"));
     });
 }
 
@@ -187,7 +242,7 @@ fn refuse_in(node: &Node, keys: &[&str], problems: &mut Vec<Diagnostic>) {
                     key.span.clone(),
                 )
                 .hint(format!(
-                    "{feature} come with a later version; leave the key out until then"
+                    "a later version brings {feature}; leave the key out until then"
                 )),
             );
         }

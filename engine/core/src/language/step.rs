@@ -1,12 +1,11 @@
 //! Reads steps.
 
-use serde_json::Value as Json;
+use std::sync::Arc;
 
 use super::{
-    CallSite,
-    names::{Around, Results},
+    names::{Around, Own, Results},
     playbook::{Sorted, on_failure},
-    reader::{Reader, results_of},
+    reader::Reader,
     rules,
     schema::BODIES,
 };
@@ -14,8 +13,8 @@ use crate::{
     diagnostic::Diagnostic,
     kind::{Effect, Kind},
     plan::{
-        Body, Branch, Confirm, Expect, ExpectSeverity, Guard, Node as Step, NodeId, ScopeId,
-        Sensitive, Severity, Tree, Until, Work,
+        Body, Confirm, Expect, ExpectSeverity, Guard, Node as Step, NodeId, ScopeId, Sensitive,
+        Severity, Tree, Until, Work,
     },
     schema::Templates,
     units::Span,
@@ -24,14 +23,32 @@ use crate::{
 };
 
 /// Where steps stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) enum Place {
     /// Among the steps of the work.
     Work,
     /// In `always`.
     Always,
-    /// In the `rollback` of this step.
-    Rollback(NodeId),
+    /// In the `rollback` of the step with this result.
+    Rollback(Own),
+}
+
+impl Place {
+    /// Returns what the steps there can name beside what was named before them.
+    fn around(&self) -> Around {
+        match self {
+            Place::Work => Around::default(),
+            Place::Always => Around {
+                ended: true,
+                ..Around::default()
+            },
+            Place::Rollback(undone) => Around {
+                before: true,
+                result: Some(undone.clone()),
+                ..Around::default()
+            },
+        }
+    }
 }
 
 /// The keys that only a step with a kind can have.
@@ -46,7 +63,7 @@ const KIND_ONLY: [&str; 6] = [
 
 impl Reader<'_> {
     /// Reads steps one after the other.
-    pub(super) fn steps(&mut self, node: Option<&Node>, place: Place) -> Vec<NodeId> {
+    pub(super) fn steps(&mut self, node: Option<&Node>, place: &Place) -> Vec<NodeId> {
         let steps = node.and_then(Node::as_list).unwrap_or_default();
         steps
             .iter()
@@ -55,7 +72,7 @@ impl Reader<'_> {
     }
 
     /// Reads one step and all that is inside it.
-    fn step(&mut self, node: &Node, place: Place) -> Option<NodeId> {
+    pub(super) fn step(&mut self, node: &Node, place: &Place) -> Option<NodeId> {
         let entries = node.as_map()?;
         let id = node
             .get("id")
@@ -64,18 +81,18 @@ impl Reader<'_> {
             .to_owned();
         let this = NodeId(self.nodes.len());
         let (line, _) = self.source.position(node.span.start);
-        self.nodes
-            .push(blank(id.clone(), line, place != Place::Work));
-        let body = self.body_key(node, entries);
-        let around = self.around(place);
-        let deciding = |key| Around {
-            decides: Some(key),
-            ..around.clone()
-        };
+        let is_aside = !matches!(place, Place::Work);
+        self.nodes.push(blank(id.clone(), line, is_aside));
+        self.names.around.push(id.clone());
+        let is_strange = self.is_strange(entries, &self.keys.step);
+        let body = self.body_key(node, entries, is_strange);
+        let around = place.around();
         let when = node
             .get("when")
-            .and_then(|node| self.expression(node, &deciding("when")));
-        let unless = node.get("unless").and_then(|node| self.unless(node));
+            .and_then(|node| self.expression(node, &around.deciding("when")));
+        let unless = node
+            .get("unless")
+            .and_then(|node| self.unless(node, &around));
         let looked = Around {
             before: true,
             ..around.clone()
@@ -83,51 +100,49 @@ impl Reader<'_> {
         let title = node
             .get("title")
             .and_then(|node| self.template(node, &looked));
-        let guards = self.guards(node.get("guards"), true);
+        let guards = self.guards(node.get("guards"), &looked);
         let confirm = node
             .get("confirm")
             .and_then(|node| self.confirm(node, &looked));
         let (body, results) = match body {
             Some((key, value)) => self.body(this, key, value, place),
-            None => (Body::Checkpoint, Results::Fields(Default::default())),
+            None if is_strange => (Body::Checkpoint, Results::Open),
+            None => (Body::Checkpoint, Results::of([])),
         };
-        let body = match body {
-            Body::Parallel { nodes, .. } => {
-                let at_once = node.get("at_once").map(|node| self.tree(node, &around));
-                Body::Parallel { nodes, at_once }
-            }
-            body => {
-                if let Some((key, _)) = node.entry("at_once") {
-                    self.error(
-                        key,
-                        "`at_once` belongs to `parallel`; that of a `foreach` stands inside it",
-                    );
-                }
-                body
-            }
-        };
+        if is_strange {
+            self.name_strange(entries, &self.keys.step.clone());
+            self.reveal_strange(entries);
+        }
+        let body = self.beside(node, body, &around);
         let effect = self.effect(node, &body);
-        if body_is_structure(&body) {
+        if !matches!(body, Body::Work(_)) && !is_strange {
             self.refuse_kind_only(entries);
         }
-        let own = Around {
-            result: Some(results.clone()),
+        let sensitive = self.sensitive(node.get("sensitive"), &id, &results);
+        let mut own = Own {
+            results: results.clone(),
+            step: Some((Arc::from(id.as_str()), this)),
+            kept: false,
+        };
+        let after = Around {
+            result: Some(own.clone()),
             before: true,
             ..around.clone()
         };
-        let expect = self.expects(node.get("expect"), &own);
-        let until = self.until(node, &own, &body, effect);
+        let expect = self.expects(node.get("expect"), &after);
+        let until = self.until(node, &after, &body, effect, is_strange);
         let retry = node.get("retry").map(|node| self.tree(node, &around));
         let timeout = node.get("timeout").map(|node| self.tree(node, &around));
-        let sensitive = self.sensitive(node.get("sensitive"), &id);
         let irreversible = node
             .get("irreversible")
             .and_then(Node::as_text)
             .map(str::to_owned);
+        own.kept = true;
         let rollback = node
             .get("rollback")
             .filter(|node| node.as_list().is_some())
-            .map(|node| self.steps(Some(node), Place::Rollback(this)));
+            .map(|node| self.rollback(node, own));
+        self.names.around.pop();
         let step = Step {
             title,
             when,
@@ -144,31 +159,61 @@ impl Reader<'_> {
             on_failure: node.get("on_failure").and_then(on_failure),
             sensitive,
             body,
-            ..blank(id.clone(), line, place != Place::Work)
+            ..blank(id.clone(), line, is_aside)
         };
-        rules::step(self, node, &step);
+        rules::step(self, node, &step, is_strange);
         self.nodes[this.0] = step;
         if let Some(name) = self.names.steps.get_mut(&id) {
             name.node = Some(this);
             name.results = results;
-            name.visible = true;
         }
+        self.names.reveal(&id);
         Some(this)
     }
 
-    fn around(&self, place: Place) -> Around {
-        match place {
-            Place::Work => Around::default(),
-            Place::Always => Around {
-                ended: true,
-                ..Around::default()
+    /// Reads the steps that undo a step. They run when everything after it is over: only they name each other's results.
+    fn rollback(&mut self, node: &Node, own: Own) -> Vec<NodeId> {
+        let mark = self.names.known.len();
+        let steps = self.steps(Some(node), &Place::Rollback(own));
+        self.names.conceal(mark);
+        steps
+    }
+
+    /// Makes the steps known that lie under keys that nobody knows, so that naming them is no further mistake.
+    fn reveal_strange(&mut self, entries: &[(Node, Node)]) {
+        for (key, value) in entries {
+            if self.keys.step.contains(key.written()) || self.kind(key.written()).is_some() {
+                continue;
+            }
+            let steps = value
+                .as_list()
+                .or(value.get("steps").and_then(Node::as_list));
+            for step in steps.unwrap_or_default() {
+                if let Some(id) = step.get("id").and_then(Node::as_text) {
+                    self.names.reveal(id);
+                }
+                self.reveal_strange(step.as_map().unwrap_or_default());
+            }
+        }
+    }
+
+    /// Reads what stands beside the body's key and belongs to it.
+    fn beside(&mut self, node: &Node, body: Body, around: &Around) -> Body {
+        let Some((key, value)) = node.entry("at_once") else {
+            return body;
+        };
+        match body {
+            Body::Parallel { nodes, .. } => Body::Parallel {
+                nodes,
+                at_once: Some(self.tree(value, around)),
             },
-            Place::Rollback(undoing) => Around {
-                before: true,
-                result: Some(Results::Open),
-                undoing: Some(undoing),
-                ..Around::default()
-            },
+            body => {
+                self.error(
+                    key,
+                    "`at_once` belongs to `parallel`; that of a `foreach` stands inside it",
+                );
+                body
+            }
         }
     }
 
@@ -177,6 +222,7 @@ impl Reader<'_> {
         &mut self,
         node: &'n Node,
         entries: &'n [(Node, Node)],
+        is_strange: bool,
     ) -> Option<(&'n Node, &'n Node)> {
         let mut found: Option<(&Node, &Node)> = None;
         for (key, value) in entries {
@@ -199,29 +245,31 @@ impl Reader<'_> {
                 }
             }
         }
-        if found.is_none() && node.get("confirm").is_none() && node.get("expect").is_none() {
-            // A misspelt kind is reported as an unknown key already.
+        // A misspelt kind is reported as an unknown key already.
+        if found.is_none()
+            && !is_strange
+            && node.get("confirm").is_none()
+            && node.get("expect").is_none()
+        {
             let (first, _) = entries.first()?;
-            if !entries.iter().any(|(key, _)| self.is_wrong(&key.span)) {
-                self.error_hint(
-                    first,
-                    "this step does nothing",
-                    "give it a kind like `command`, a structure like `group`, or a `confirm` or `expect` to stand alone",
-                );
-            }
+            self.error_hint(
+                first,
+                "this step does nothing",
+                "give it a kind like `command`, a structure like `group`, or a `confirm` or `expect` to stand alone",
+            );
         }
         found
     }
 
-    fn unless(&mut self, node: &Node) -> Option<Guard> {
+    fn unless(&mut self, node: &Node, around: &Around) -> Option<Guard> {
         if node.as_map().is_some() {
-            return self.guard(node, false, "unless");
+            return self.guard(node, around, "unless");
         }
-        let around = Around {
-            decides: Some("unless"),
-            ..Around::default()
-        };
-        let that = self.expression(node, &around)?;
+        // A list is reported by the schema.
+        let that = self.expression(
+            Some(node).filter(|node| node.as_list().is_none())?,
+            &around.deciding("unless"),
+        )?;
         Some(Guard {
             probe: None,
             that,
@@ -244,7 +292,14 @@ impl Reader<'_> {
                 message: None,
                 phrase: None,
             }),
-            Value::Bool(false) => None,
+            Value::Bool(false) => {
+                self.error_hint(
+                    node,
+                    "`confirm: false` says nothing",
+                    "leave it out: nobody is asked then",
+                );
+                None
+            }
             _ => Some(Confirm {
                 message: Some(self.template(node, around)?),
                 phrase: None,
@@ -255,28 +310,18 @@ impl Reader<'_> {
     fn expects(&mut self, node: Option<&Node>, own: &Around) -> Vec<Expect> {
         let mut read = Vec::new();
         for item in node.and_then(Node::as_list).unwrap_or_default() {
-            let deciding = Around {
-                decides: Some("that"),
-                ..own.clone()
-            };
-            let each = item.get("each").and_then(|node| {
-                self.expression(
-                    node,
-                    &Around {
-                        decides: Some("each"),
-                        ..own.clone()
-                    },
-                )
-            });
+            let each = item
+                .get("each")
+                .and_then(|node| self.expression(node, &own.deciding("each")));
             let locals = self.names.locals.len();
-            if each.is_some() {
+            if item.get("each").is_some() || is_strange_expect(item) {
                 self.names
                     .locals
                     .extend(["item".to_owned(), "index".to_owned()]);
             }
             let that = item
                 .get("that")
-                .and_then(|node| self.expression(node, &deciding));
+                .and_then(|node| self.expression(node, &own.deciding("that")));
             let otherwise = item.get("else").and_then(|node| self.template(node, own));
             self.names.locals.truncate(locals);
             let severity = match item.get("severity").and_then(Node::as_text) {
@@ -296,10 +341,17 @@ impl Reader<'_> {
         read
     }
 
-    fn until(&mut self, node: &Node, own: &Around, body: &Body, effect: Effect) -> Option<Until> {
+    fn until(
+        &mut self,
+        node: &Node,
+        own: &Around,
+        body: &Body,
+        effect: Effect,
+        is_strange: bool,
+    ) -> Option<Until> {
         let Some((key, condition)) = node.entry("until") else {
             for name in ["every", "within", "stable_for"] {
-                if let Some((key, _)) = node.entry(name) {
+                if let Some((key, _)) = node.entry(name).filter(|_| !is_strange) {
                     self.error(
                         key,
                         format!("`{name}` belongs to an `until`, and this step has none"),
@@ -308,41 +360,46 @@ impl Reader<'_> {
             }
             return None;
         };
-        if effect > Effect::Read {
-            self.error_hint(
-                key,
-                "`until` asks again, so it can only be on what reads",
-                "put it on a step of its own that reads, after this one",
-            );
+        match body {
+            Body::Work(_) | Body::Call { .. } | Body::Group(_) => {
+                if effect > Effect::Read {
+                    self.error_hint(
+                        key,
+                        "`until` asks again, so it can only be on what reads",
+                        "put it on a step of its own that reads, after this one",
+                    );
+                }
+            }
+            Body::Parallel { .. } | Body::Foreach { .. } | Body::Choose(_) => {
+                self.error(
+                    key,
+                    "`until` can't be on this structure; put a `group` around it",
+                );
+            }
+            _ if is_strange => {}
+            _ => {
+                let hint = "put it on a step with a kind that reads";
+                self.error_hint(key, "there is nothing here to ask again", hint);
+            }
         }
-        if matches!(
-            body,
-            Body::Parallel { .. } | Body::Foreach { .. } | Body::Choose(_)
-        ) {
-            self.error(
-                key,
-                "`until` can't be on this structure; put a `group` around it",
-            );
-        }
+        let that = self.expression(condition, &own.deciding("until"));
         let Some(within) = node.get("within") else {
-            self.error_hint(
-                key,
-                "`until` needs `within`",
-                "say how long at the most, like `within: 2m`",
-            );
+            if !is_strange {
+                self.error_hint(
+                    key,
+                    "`until` needs `within`",
+                    "say how long at the most, like `within: 2m`",
+                );
+            }
             return None;
         };
-        let that = self.expression(
-            condition,
-            &Around {
-                decides: Some("until"),
-                ..own.clone()
-            },
-        );
-        let span = |reader: &mut Self, name: &str| {
-            node.get(name)
-                .map(|node| reader.tree(node, &Around::default()))
+        let timing = Around {
+            result: None,
+            before: false,
+            ..own.clone()
         };
+        let span =
+            |reader: &mut Self, name: &str| node.get(name).map(|node| reader.tree(node, &timing));
         let every =
             span(self, "every").unwrap_or(Tree::Literal(Value::Duration(Span::from_seconds(1))));
         let stable_for = span(self, "stable_for");
@@ -353,7 +410,7 @@ impl Reader<'_> {
         {
             self.error(place, format!("it can't hold for {stable} within {within}"));
         }
-        let within = self.tree(within, &Around::default());
+        let within = self.tree(within, &timing);
         Some(Until {
             that: that?,
             every,
@@ -362,28 +419,35 @@ impl Reader<'_> {
         })
     }
 
-    fn sensitive(&mut self, node: Option<&Node>, id: &str) -> Sensitive {
+    fn sensitive(&mut self, node: Option<&Node>, id: &str, results: &Results) -> Sensitive {
         let Some(node) = node else {
             return Sensitive::No;
         };
-        if let Some(fields) = node.as_list() {
-            let fields: Vec<String> = fields
-                .iter()
-                .filter_map(Node::as_text)
-                .map(str::to_owned)
-                .collect();
-            for field in &fields {
-                self.names.secrets.insert(format!("{id}.{field}"));
+        let Some(items) = node.as_list() else {
+            return match node.to_value() {
+                Value::Bool(true) => {
+                    self.names.secrets.insert(id.to_owned());
+                    Sensitive::All
+                }
+                _ => Sensitive::No,
+            };
+        };
+        let mut fields = Vec::new();
+        for item in items {
+            let Some(field) = item.as_text() else {
+                continue;
+            };
+            if let Results::Fields(known) = results
+                && !known.contains(field)
+            {
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                let hint = super::names::near(field, &known);
+                self.error_hint(item, format!("the result has no `{field}`"), hint);
             }
-            return Sensitive::Fields(fields);
+            self.names.secrets.insert(format!("{id}.{field}"));
+            fields.push(field.to_owned());
         }
-        match node.to_value() {
-            Value::Bool(true) => {
-                self.names.secrets.insert(id.to_owned());
-                Sensitive::All
-            }
-            _ => Sensitive::No,
-        }
+        Sensitive::Fields(fields)
     }
 
     /// Returns how strongly the step acts.
@@ -400,7 +464,7 @@ impl Reader<'_> {
         match body {
             Body::Work(work) => {
                 let by_itself = (work.kind.effect_of)(&work.arguments.literal());
-                let can_be_said = ["command", "shell", "http.request"].contains(&work.kind.name);
+                let can_be_said = rules::EFFECT_IS_SAID.contains(&work.kind.name);
                 if let Some((key, _)) = node.entry("effect").filter(|_| !can_be_said) {
                     self.error_hint(
                         key,
@@ -449,45 +513,39 @@ impl Reader<'_> {
         around: &Around,
     ) -> Tree {
         let before = self.problems.len();
-        let schema = Json::from(kind.arguments_schema());
-        if node.is_null() {
-            // A kind without required arguments may stand without any.
-            let empty = Node {
-                data: crate::yaml::Data::Map(Vec::new()),
-                ..key.clone()
-            };
-            crate::schema::check(&empty, &schema, Templates::Allowed, &mut self.problems);
-            return Tree::Literal(Value::map(Default::default()));
-        }
-        crate::schema::check(node, &schema, Templates::Allowed, &mut self.problems);
-        let tree = self.tree(node, around);
+        let facts = self.facts(kind);
+        let empty = Node {
+            data: crate::yaml::Data::Map(Vec::new()),
+            ..key.clone()
+        };
+        // A kind without required arguments may stand without any.
+        let node = if node.is_null() { &empty } else { node };
+        let problems = &mut self.problems;
+        crate::schema::check_under(key, node, &facts.arguments, Templates::Allowed, problems);
+        let tree = self.tree_of(node, &facts.arguments, around);
         if self.problems.len() == before {
             for error in (kind.check)(&tree.literal()) {
                 let place = error
                     .path
                     .iter()
-                    .try_fold(node, |node, name| match name.parse::<usize>() {
-                        Ok(index) => node.as_list()?.get(index),
-                        Err(_) => node.get(name),
+                    .try_fold(node, |node, name| match node.as_list() {
+                        Some(items) => items.get(name.parse::<usize>().ok()?),
+                        None => node.get(name),
                     })
                     .unwrap_or(key);
                 self.error(place, error.message);
             }
         }
+        rules::arguments(self, kind, node, around);
         tree
     }
 
-    fn body(&mut self, this: NodeId, key: &Node, value: &Node, place: Place) -> (Body, Results) {
-        let none = Results::Fields(Default::default());
-        let around = self.around(place);
-        let around = Around {
-            before: false,
-            ..around
-        };
+    fn body(&mut self, this: NodeId, key: &Node, value: &Node, place: &Place) -> (Body, Results) {
+        let none = Results::of([]);
+        let around = place.around();
         if let Some(kind) = self.kind(key.written()) {
             let arguments = self.arguments(&kind, key, value, &around);
-            rules::arguments(self, &kind, value);
-            let results = results_of(&kind);
+            let results = self.facts(&kind).results.clone();
             return (Body::Work(Work { kind, arguments }), results);
         }
         let body = match key.written() {
@@ -496,15 +554,17 @@ impl Reader<'_> {
                 nodes: self.parallel(value, place),
                 at_once: None,
             },
-            "foreach" => return (self.foreach(this, value, place, &around), Results::Open),
+            "foreach" => return self.foreach(this, value, place, &around),
             "choose" => Body::Choose(self.choose(value, place, &around)),
-            "call" => return (self.call(this, value, &around), Results::Open),
+            "call" => return (self.call(this, value, &around), Results::Outputs),
             "ask" => {
                 let mut read = Vec::new();
-                for (key, value) in value.as_map().unwrap_or_default() {
+                let entries = value.as_map().unwrap_or_default();
+                for (key, value) in entries {
+                    self.check_field_name(key);
                     read.extend(self.input(key.written(), value));
                 }
-                let names = read.iter().map(|input| input.name.clone()).collect();
+                let names = Results::of(entries.iter().map(|(key, _)| key.written()));
                 let id = self.nodes[this.0].id.clone();
                 for input in read
                     .iter()
@@ -512,14 +572,11 @@ impl Reader<'_> {
                 {
                     self.names.secrets.insert(format!("{id}.{}", input.name));
                 }
-                return (Body::Ask(read), Results::Fields(names));
+                return (Body::Ask(read), names);
             }
             "manual" => match self.template(value, &around) {
                 Some(text) => {
-                    return (
-                        Body::Manual(text),
-                        Results::Fields(["remark".to_owned()].into()),
-                    );
+                    return (Body::Manual(text), Results::of(["remark"]));
                 }
                 None => Body::Checkpoint,
             },
@@ -558,200 +615,20 @@ impl Reader<'_> {
                 }
             }
             "set" => {
+                let entries = value.as_map().unwrap_or_default();
+                let names = Results::of(entries.iter().map(|(key, _)| key.written()));
                 let values = self.expressions(Some(value), Sorted::Together, &around);
                 let id = self.nodes[this.0].id.clone();
                 for (name, expression) in &values {
-                    if self.names_secret(expression.references()) {
+                    if self.names_secret(expression.references(), &around) {
                         self.names.secrets.insert(format!("{id}.{name}"));
                     }
                 }
-                let names = values.iter().map(|(name, _)| name.clone()).collect();
-                return (Body::Set(values), Results::Fields(names));
+                return (Body::Set(values), names);
             }
             _ => Body::Checkpoint,
         };
         (body, none)
-    }
-
-    /// Reads steps that run beside each other: none of them sees what another gives.
-    fn parallel(&mut self, value: &Node, place: Place) -> Vec<NodeId> {
-        let mut nodes = Vec::new();
-        let mut begun: Vec<String> = Vec::new();
-        for step in value.as_list().unwrap_or_default() {
-            let visible = self.visible();
-            nodes.extend(self.step(step, place));
-            let new: Vec<String> = self
-                .visible()
-                .into_iter()
-                .filter(|id| !visible.contains(id))
-                .collect();
-            for id in &new {
-                if let Some(step) = self.names.steps.get_mut(id) {
-                    step.visible = false;
-                }
-            }
-            begun.extend(new);
-        }
-        for id in begun {
-            if let Some(step) = self.names.steps.get_mut(&id) {
-                step.visible = true;
-            }
-        }
-        nodes
-    }
-
-    fn visible(&self) -> Vec<String> {
-        self.names
-            .steps
-            .iter()
-            .filter(|(_, step)| step.visible)
-            .map(|(id, _)| id.clone())
-            .collect()
-    }
-
-    fn foreach(&mut self, this: NodeId, value: &Node, place: Place, around: &Around) -> Body {
-        let deciding = |key| Around {
-            decides: Some(key),
-            ..around.clone()
-        };
-        let items = value
-            .get("in")
-            .and_then(|node| self.expression(node, &deciding("in")));
-        let name = value.get("as").and_then(Node::as_text).map(str::to_owned);
-        if let (Some(name), Some(node)) = (&name, value.get("as")) {
-            if !super::playbook::is_snake_case(name)
-                || super::names::RESERVED.contains(&name.as_str())
-            {
-                self.error(node, format!("`{name}` can't be the item's name"));
-            } else if self.names.inputs.contains(name)
-                || self.names.vars.contains(name)
-                || self.names.steps.contains_key(name)
-            {
-                self.error(node, format!("the name `{name}` is given twice"));
-            }
-        }
-        let locals = self.names.locals.len();
-        self.names
-            .locals
-            .extend(["item".to_owned(), "index".to_owned()]);
-        self.names.locals.extend(name.clone());
-        let key = value
-            .get("key")
-            .and_then(|node| self.expression(node, &deciding("key")));
-        let visible = self.visible();
-        let nodes = self.steps(value.get("steps"), place);
-        self.names.locals.truncate(locals);
-        let inside: Vec<String> = self
-            .visible()
-            .into_iter()
-            .filter(|id| !visible.contains(id))
-            .collect();
-        let outer = self.nodes[this.0].id.clone();
-        self.names.hide(&inside, &outer);
-        for id in &inside {
-            // From outside the loop their results are named through the loop's, so all of them are kept.
-            if let Some(node) = self.names.steps.get(id).and_then(|step| step.node) {
-                self.names.named.entry(node).or_default();
-            }
-        }
-        let at_once = value.get("at_once").map(|node| self.tree(node, around));
-        match items {
-            Some(items) => Body::Foreach {
-                items,
-                name,
-                key,
-                at_once,
-                nodes,
-            },
-            None => Body::Group(nodes),
-        }
-    }
-
-    fn choose(&mut self, value: &Node, place: Place, around: &Around) -> Vec<Branch> {
-        let mut branches = Vec::new();
-        let items = value.as_list().unwrap_or_default();
-        for (index, item) in items.iter().enumerate() {
-            let last = index + 1 == items.len();
-            if let Some((key, otherwise)) = item.entry("otherwise") {
-                if !last {
-                    self.error(key, "`otherwise` is the last branch");
-                }
-                if let Some((key, _)) = item.entry("when").or_else(|| item.entry("steps")) {
-                    self.error(
-                        key,
-                        format!("`{}` can't stand beside `otherwise`", key.written()),
-                    );
-                }
-                branches.push(Branch {
-                    when: None,
-                    nodes: self.steps(Some(otherwise), place),
-                });
-                continue;
-            }
-            let Some(when) = item.get("when") else {
-                if item.as_map().is_some() {
-                    self.error_hint(
-                        item,
-                        "a branch needs `when` and `steps`",
-                        "the last one may be `otherwise: [...]`",
-                    );
-                }
-                continue;
-            };
-            let deciding = Around {
-                decides: Some("choose"),
-                ..around.clone()
-            };
-            let condition = self.expression(when, &deciding);
-            let nodes = self.steps(item.get("steps"), place);
-            if let Some(condition) = condition {
-                branches.push(Branch {
-                    when: Some(condition),
-                    nodes,
-                });
-            }
-        }
-        branches
-    }
-
-    fn call(&mut self, this: NodeId, value: &Node, around: &Around) -> Body {
-        let with = match value.get("with") {
-            Some(with) => self.tree(with, around),
-            None => Tree::Map(Vec::new()),
-        };
-        if let Some(name) = value
-            .get("playbook")
-            .filter(|node| node.as_text().is_some())
-        {
-            let (playbook, versions) = match name.written().split_once('@') {
-                Some((playbook, versions)) => (playbook.to_owned(), versions.to_owned()),
-                None => (name.written().to_owned(), "*".to_owned()),
-            };
-            match semver::VersionReq::parse(&versions) {
-                Ok(versions) => {
-                    let given = value.get("with").and_then(Node::as_map).unwrap_or_default();
-                    self.calls.push(CallSite {
-                        node: this,
-                        name: playbook,
-                        versions,
-                        place: name.span.clone(),
-                        with: given
-                            .iter()
-                            .map(|(key, _)| (key.written().to_owned(), key.span.clone()))
-                            .collect(),
-                        literal: with.literal(),
-                    });
-                }
-                Err(error) => {
-                    let message = format!("`{versions}` is no range of versions: {error}");
-                    self.error_hint(name, message, "like `name@^1` or `name@>=1.2, <3`");
-                }
-            }
-        }
-        Body::Call {
-            scope: ScopeId(0),
-            with,
-        }
     }
 }
 
@@ -780,8 +657,10 @@ fn blank(id: String, line: usize, aside: bool) -> Step {
     }
 }
 
-fn body_is_structure(body: &Body) -> bool {
-    !matches!(body, Body::Work(_))
+fn is_strange_expect(item: &Node) -> bool {
+    let known = ["each", "that", "else", "severity"];
+    let mut entries = item.as_map().unwrap_or_default().iter();
+    entries.any(|(key, _)| !known.contains(&key.written()))
 }
 
 /// Returns the steps directly inside a structural one.

@@ -212,6 +212,7 @@ pub(super) struct Step {
     /// Steps beside each other.
     parallel: Option<Vec<Step>>,
     /// How many steps of `parallel` run at once; all where it is not said.
+    #[schemars(range(min = 1))]
     at_once: Option<u32>,
     /// The same steps for every item of a list.
     foreach: Option<Foreach>,
@@ -244,6 +245,7 @@ pub(super) struct Foreach {
     /// What names a round in addresses; its index where it is not said.
     key: Option<Expression>,
     /// How many rounds run at once; 1 where it is not said.
+    #[schemars(range(min = 1))]
     at_once: Option<u32>,
     /// The steps of a round.
     steps: Vec<Step>,
@@ -367,7 +369,7 @@ impl JsonSchema for ConfirmForms {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let confirm = generator.subschema_for::<Confirm>();
-        json_schema!({ "anyOf": [confirm, { "type": ["string", "boolean"] }] })
+        json_schema!({ "anyOf": [confirm, { "type": "string" }, { "const": true }] })
     }
 }
 

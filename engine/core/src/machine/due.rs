@@ -64,7 +64,7 @@ impl State {
         self.due.clear();
         self.fresh.clear();
         self.run_due = None;
-        for frame in &mut self.frames {
+        for frame in self.frames.iter_mut() {
             frame.due = None;
         }
     }

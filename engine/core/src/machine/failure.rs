@@ -193,7 +193,8 @@ impl State {
         match self.name_vars(plan, env, scope) {
             Ok(()) => true,
             Err(failure) => {
-                self.fail_later(plan, block, failure);
+                let class = Class::Refused;
+                self.fail_later(plan, block, Failure { class, ..failure });
                 false
             }
         }

@@ -1,6 +1,10 @@
 //! The moving parts of a run: one frame for each step that has begun, and the names it sees.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    ops::{Index, IndexMut},
+    sync::Arc,
+};
 
 use crate::{
     event::{StepKey, StepState},
@@ -15,6 +19,65 @@ pub(super) type FrameId = usize;
 
 /// The index of an environment.
 pub(super) type EnvId = usize;
+
+/// All frames of a run.
+///
+/// Tests count how often one is touched: what an event costs must not grow with the run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Frames {
+    list: Vec<Frame>,
+    #[cfg(test)]
+    touched: std::cell::Cell<usize>,
+}
+
+impl Frames {
+    pub(super) fn push(&mut self, frame: Frame) {
+        self.list.push(frame);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Frame> {
+        self.touch(self.list.len());
+        self.list.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> std::slice::IterMut<'_, Frame> {
+        self.touch(self.list.len());
+        self.list.iter_mut()
+    }
+
+    #[cfg(test)]
+    pub(super) fn touched(&self) -> usize {
+        self.touched.get()
+    }
+
+    #[cfg(test)]
+    fn touch(&self, times: usize) {
+        self.touched.set(self.touched.get() + times);
+    }
+
+    #[cfg(not(test))]
+    fn touch(&self, _: usize) {}
+}
+
+impl Index<FrameId> for Frames {
+    type Output = Frame;
+
+    fn index(&self, frame: FrameId) -> &Frame {
+        self.touch(1);
+        &self.list[frame]
+    }
+}
+
+impl IndexMut<FrameId> for Frames {
+    fn index_mut(&mut self, frame: FrameId) -> &mut Frame {
+        self.touch(1);
+        &mut self.list[frame]
+    }
+}
 
 /// A step that has begun, or a block of steps.
 ///

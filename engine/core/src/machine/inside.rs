@@ -125,6 +125,24 @@ impl State {
         }
     }
 
+    /// Returns the steps of every branch that a preview can't rule out.
+    fn possible(&self, plan: &Plan, frame: FrameId, branches: &[Branch]) -> Vec<NodeId> {
+        let mut nodes = Vec::new();
+        for branch in branches {
+            let holds = match &branch.when {
+                None => Ok(Some(true)),
+                Some(when) => self.holds(plan, frame, when, None),
+            };
+            if !matches!(holds, Ok(Some(false))) {
+                nodes.extend(&branch.nodes);
+            }
+            if matches!(holds, Ok(Some(true))) {
+                break;
+            }
+        }
+        nodes
+    }
+
     fn inside_of(
         &self,
         plan: &Plan,
@@ -160,10 +178,7 @@ impl State {
                 let nodes: Vec<NodeId> = match branch {
                     None => Vec::new(),
                     Some(index) if index < branches.len() => branches[index].nodes.clone(),
-                    Some(_) => branches
-                        .iter()
-                        .flat_map(|branch| branch.nodes.clone())
-                        .collect(),
+                    Some(_) => self.possible(plan, frame, branches),
                 };
                 Inside::nodes(nodes.into(), 1)
             }
@@ -321,7 +336,7 @@ impl State {
         });
         if is_named {
             let rounds = self.rounds.entry(parent).or_default();
-            rounds.insert(key.to_owned(), env);
+            rounds.insert(percent_decode(key), env);
         }
         let mut block = Frame::new(Role::Round, Some(parent), env, address.into());
         block.phase = Phase::Inside;
@@ -455,4 +470,19 @@ fn percent_encode(key: &str) -> String {
             }
             text
         })
+}
+
+/// Returns the key that [`percent_encode`] was given.
+fn percent_decode(key: &str) -> String {
+    let mut bytes = Vec::with_capacity(key.len());
+    let mut rest = key.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        (rest, _) = match (first, byte) {
+            (b'%', Some(byte)) => (&after[2..], bytes.push(byte)),
+            _ => (after, bytes.push(*first)),
+        };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -14,7 +14,7 @@ use crate::{
     expression::{Expression, Names, Template},
     kind::{Class, Failure},
     plan::{Body, Node, Plan, ScopeId, Tree},
-    value::{Fields, Value},
+    value::{Fields, Value, percent_decode},
 };
 
 /// The names that one step sees.
@@ -185,7 +185,7 @@ impl State {
         };
         let rounds = self.rounds.get(&frame).into_iter().flatten();
         rounds
-            .map(|(key, env)| (key.clone(), Value::map(results(env))))
+            .map(|(key, env)| (percent_decode(key), Value::map(results(env))))
             .collect()
     }
 
@@ -230,13 +230,16 @@ impl State {
                 .values_mut()
                 .for_each(|field| *field = unknown.clone());
         }
-        fields.extend(result);
         fields.insert("ok".to_owned(), Value::Bool(ok));
         fields.insert("ran".to_owned(), Value::Bool(ran));
         fields.insert(
             "changed".to_owned(),
             Value::Bool(state == StepState::Changed),
         );
+        // A preview may not even know whether the step runs.
+        fields.extend(result.into_iter().filter(|(name, value)| {
+            !matches!(name.as_str(), "ok" | "ran" | "changed") || matches!(value, Value::Unknown(_))
+        }));
         if node.named.keeps("at") {
             fields.insert("at".to_owned(), Value::Time(self.now));
         }

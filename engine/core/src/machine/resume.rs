@@ -18,10 +18,15 @@ impl State {
     pub(super) fn resume(&mut self, plan: &Plan, goal: Goal) {
         let was_stopped = self.stopped | self.stopping.take().is_some();
         self.stopped = false;
+        self.undo_wanted |= goal == Goal::RollBack;
         match (self.mode, goal) {
             (Mode::Working, Goal::RollBack) => self.give_up(),
             (Mode::Working, Goal::Work) => {
                 self.suspend_all();
+                if self.run_due.is_some() {
+                    // What becomes of the run is decided.
+                    return;
+                }
                 self.forgive(was_stopped);
                 if self.halts.is_empty() && !self.recheck(plan) {
                     self.wake(plan);
@@ -48,7 +53,7 @@ impl State {
     /// Gives up the work: what has begun is only to be undone.
     fn give_up(&mut self) {
         self.clear_due();
-        for frame in &mut self.frames {
+        for frame in self.frames.iter_mut() {
             if frame.acting {
                 frame.state = StepState::InDoubt;
             }
@@ -84,10 +89,9 @@ impl State {
 
     /// Lets the steps whose failure has stopped the run try again.
     ///
-    /// A failure that the engine's death kept from being answered or rolled back still stands.
+    /// A failure whose consequence the engine's death has cut off still has it.
     fn forgive(&mut self, was_stopped: bool) {
-        let stops = self.halts.iter().any(|halt| halt.then == OnFailure::Stop);
-        if !was_stopped && !stops {
+        if !was_stopped {
             return;
         }
         for halt in std::mem::take(&mut self.halts) {

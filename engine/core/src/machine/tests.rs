@@ -1,1 +1,22 @@
+//! The machine against a scripted world: playbook and script in, the transcript of events out.
+//!
+//! Every story is also cut after every event, and resumed: with what was at work not done, and done. All of them must
+//! come to the same end, and do nothing twice that had finished.
 
+mod world;
+
+mod asking;
+mod doubt;
+mod failing;
+mod growth;
+mod many;
+mod random;
+mod repeating;
+mod resuming;
+mod structure;
+mod summaries;
+mod taking_over;
+mod undoing;
+mod unknowns;
+
+use self::world::{Same, check, check_cut};

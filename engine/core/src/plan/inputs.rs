@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{Input, InputType};
 use crate::{
     units::{Bytes, Span, Time},
-    value::{Fields, Value},
+    value::{Fields, Value, percent_decode},
 };
 
 /// Returns every input's value: the given one, checked, or its default.
@@ -16,6 +16,11 @@ use crate::{
 ///
 /// Every unknown, missing and wrong input, in one line each.
 pub fn check_inputs(inputs: &[Input], given: &Fields) -> Result<Fields, String> {
+    check_all(inputs, given, "input").map_err(|problems| problems.join("\n"))
+}
+
+/// Returns every value; `what` they are called is in each problem.
+fn check_all(inputs: &[Input], given: &Fields, what: &str) -> Result<Fields, Vec<String>> {
     let mut values = Fields::new();
     let mut problems = Vec::new();
     for name in given
@@ -25,8 +30,8 @@ pub fn check_inputs(inputs: &[Input], given: &Fields) -> Result<Fields, String> 
         let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
         problems.push(
             match crate::diagnostic::suggest(name, names.iter().copied()) {
-                Some(near) => format!("there is no input `{name}`; did you mean `{near}`?"),
-                None => format!("there is no input `{name}`; there is {}", list(&names)),
+                Some(near) => format!("there is no {what} `{name}`; did you mean `{near}`?"),
+                None => format!("there is no {what} `{name}`; there is {}", list(&names)),
             },
         );
     }
@@ -36,18 +41,18 @@ pub fn check_inputs(inputs: &[Input], given: &Fields) -> Result<Fields, String> 
                 Ok(value) => {
                     values.insert(input.name.clone(), value);
                 }
-                Err(why) => problems.push(format!("input `{}`: {why}", input.name)),
+                Err(why) => problems.push(format!("{what} `{}`: {why}", input.name)),
             },
             (None, Some(default)) => {
                 values.insert(input.name.clone(), default.clone());
             }
-            (None, None) => problems.push(format!("input `{}` has no value", input.name)),
+            (None, None) => problems.push(format!("{what} `{}` has no value", input.name)),
         }
     }
     if problems.is_empty() {
         Ok(values)
     } else {
-        Err(problems.join("\n"))
+        Err(problems)
     }
 }
 
@@ -181,7 +186,9 @@ impl Input {
                 Value::list(typed.collect::<Result<_, _>>()?)
             }
             (InputType::List(_), _) => return Err(wrong("a list")),
-            (InputType::Map(of), Value::Map(fields)) => Value::map(check_inputs(of, fields)?),
+            (InputType::Map(of), Value::Map(fields)) => {
+                Value::map(check_all(of, fields, "field").map_err(|problems| problems.join("; "))?)
+            }
             (InputType::Map(_), _) => return Err(wrong("a map")),
             (InputType::Secret, Value::Secret(_)) => value.clone(),
             (InputType::Secret, _) => {
@@ -233,7 +240,8 @@ impl Input {
     }
 }
 
-fn less(left: &Value, right: &Value) -> bool {
+/// Returns whether `left` is certainly less than `right`.
+pub(crate) fn less(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Int(left), Value::Int(right)) => left < right,
         (Value::Bytes(left), Value::Bytes(right)) => left < right,
@@ -285,7 +293,7 @@ pub fn connection(name: &str, url: &Value) -> Value {
         _ => rest.split_once('/').unwrap_or((rest, "")),
     };
     let (user, address) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let user = user.split(':').next().unwrap_or_default();
+    let user = percent_decode(user.split(':').next().unwrap_or_default());
     let (host, port) = match address.rsplit_once(':') {
         Some((host, port)) if port.chars().all(|c| c.is_ascii_digit()) => {
             (host, port.parse::<i64>().ok())
@@ -299,9 +307,15 @@ pub fn connection(name: &str, url: &Value) -> Value {
         }
     };
     text_field("scheme", scheme);
-    text_field("user", user);
+    text_field("user", &user);
     text_field("host", host);
-    text_field("database", path.split('?').next().unwrap_or_default());
+    match scheme {
+        "sqlite" => text_field("database", path),
+        _ => text_field(
+            "database",
+            &percent_decode(path.split(['?', '#']).next().unwrap_or_default()),
+        ),
+    }
     if let Some(port) = port {
         fields.insert("port".to_owned(), Value::Int(port));
     }

@@ -82,7 +82,10 @@ impl Tree {
     pub fn literal(&self) -> Value {
         match self {
             Tree::Literal(value) => value.clone(),
-            Tree::Template(_) => Value::Unknown("its template is worked out".into()),
+            Tree::Template(template) => match template.as_literal() {
+                Some(text) => Value::text(text),
+                None => Value::Unknown("its template is worked out".into()),
+            },
             Tree::List(items) => Value::list(items.iter().map(Tree::literal).collect()),
             Tree::Map(entries) => Value::map(
                 entries

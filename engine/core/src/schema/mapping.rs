@@ -18,8 +18,6 @@ impl<'a> Check<'a> {
         problems: &mut Vec<Diagnostic>,
     ) {
         let properties = schema.get("properties").and_then(Json::as_object);
-        let known: Vec<&str> =
-            properties.map_or_else(Vec::new, |known| known.keys().map(String::as_str).collect());
         let mut missing = missing(entries, schema);
         for (key, value) in entries {
             let name = key.written();
@@ -36,6 +34,8 @@ impl<'a> Check<'a> {
                     continue;
                 }
             }
+            let known: Vec<&str> = properties
+                .map_or_else(Vec::new, |known| known.keys().map(String::as_str).collect());
             let meant = suggest(name, known.iter().copied());
             // Who misspelt a key has not left it out.
             missing.retain(|missing| Some(*missing) != meant);

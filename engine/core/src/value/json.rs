@@ -45,6 +45,7 @@ impl Value {
                     .map(|piece| match piece {
                         Piece::Plain(plain) => json!(plain),
                         Piece::Handle(handle) => json!({ "handle": handle }),
+                        Piece::Encoded(handle) => json!({ "encoded": handle }),
                     })
                     .collect();
                 json!({ "$secret": pieces })
@@ -113,7 +114,10 @@ fn from_tagged(map: &Map<String, Json>) -> Option<Value> {
                     .iter()
                     .map(|piece| match piece {
                         Json::String(plain) => Some(Piece::Plain(plain.clone())),
-                        other => Some(Piece::Handle(other.get("handle")?.as_str()?.to_owned())),
+                        other => match (other.get("handle"), other.get("encoded")) {
+                            (Some(handle), _) => Some(Piece::Handle(handle.as_str()?.to_owned())),
+                            (None, encoded) => Some(Piece::Encoded(encoded?.as_str()?.to_owned())),
+                        },
                     })
                     .collect::<Option<Vec<_>>>()?,
             ),

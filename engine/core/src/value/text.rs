@@ -67,7 +67,7 @@ impl Value {
                 .iter()
                 .map(|piece| match piece {
                     Piece::Plain(plain) => plain.as_str(),
-                    Piece::Handle(_) => MASK_TEXT,
+                    Piece::Handle(_) | Piece::Encoded(_) => MASK_TEXT,
                 })
                 .collect(),
             Value::Absent(why) => format!("absent ({why})"),

@@ -5,8 +5,47 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 use super::{Data, Node, Style};
 use crate::diagnostic::Diagnostic;
 
+/// So many keys are compared one by one: for the few that most mappings have, that is faster than hashing.
+const FEW: usize = 16;
+
 /// Where each key was first defined.
-type Seen = HashMap<Arc<str>, Range<usize>>;
+enum Seen {
+    Few(Vec<(Arc<str>, Range<usize>)>),
+    Many(HashMap<Arc<str>, Range<usize>>),
+}
+
+impl Seen {
+    fn of(keys: usize) -> Seen {
+        match keys <= FEW {
+            true => Seen::Few(Vec::with_capacity(keys)),
+            false => Seen::Many(HashMap::with_capacity(keys)),
+        }
+    }
+
+    fn get(&self, key: &str) -> Option<&Range<usize>> {
+        match self {
+            Seen::Few(seen) => seen
+                .iter()
+                .find(|(seen, _)| **seen == *key)
+                .map(|(_, place)| place),
+            Seen::Many(seen) => seen.get(key),
+        }
+    }
+
+    fn insert(&mut self, key: Arc<str>, place: Range<usize>) {
+        match self {
+            Seen::Few(seen) if seen.len() < FEW => seen.push((key, place)),
+            Seen::Few(seen) => {
+                let mut many: HashMap<_, _> = seen.drain(..).collect();
+                many.insert(key, place);
+                *self = Seen::Many(many);
+            }
+            Seen::Many(seen) => {
+                seen.insert(key, place);
+            }
+        }
+    }
+}
 
 /// Returns the entries without those that are reported as wrong, and with what `<<` brings in.
 ///
@@ -15,7 +54,7 @@ pub(super) fn entries(
     pairs: Vec<(Node, Node)>,
     problems: &mut Vec<Diagnostic>,
 ) -> Vec<(Node, Node)> {
-    let mut seen = Seen::with_capacity(pairs.len());
+    let mut seen = Seen::of(pairs.len());
     let mut merges = Vec::new();
     let mut entries = Vec::with_capacity(pairs.len());
     for (key, value) in pairs {
@@ -87,7 +126,7 @@ fn merge(
             let Data::Scalar { text, .. } = &key.data else {
                 continue;
             };
-            if !seen.contains_key(text) {
+            if seen.get(text).is_none() {
                 seen.insert(text.clone(), key.span.clone());
                 entries.push((key, value));
             }

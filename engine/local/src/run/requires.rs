@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use runwright_core::{event::missing_line, kind::Cx, plan::Requirement};
 
 /// Returns a line for each program that is missing or too old.
-pub(super) async fn missing(cx: Cx, requires: Vec<Requirement>) -> Vec<String> {
+pub(crate) async fn missing(cx: Cx, requires: Vec<Requirement>) -> Vec<String> {
     let look = tokio::task::spawn_blocking(move || {
         requires
             .iter()

@@ -399,7 +399,7 @@ fn failed(failure: Failure) -> Answer {
 }
 
 /// Masks a result, or turns it into handles where the playbook says that it is sensitive.
-fn treat(vault: &Vault, step: &str, sensitive: &Sensitive, result: Value) -> Value {
+pub(crate) fn treat(vault: &Vault, step: &str, sensitive: &Sensitive, result: Value) -> Value {
     match sensitive {
         Sensitive::No => vault.mask_value(result),
         Sensitive::All => vault.take_in(step, None, result),

@@ -64,7 +64,7 @@ struct FileWrite {
     content: Option<String>,
     /// The text of a MiniJinja template, blocks included, that makes the content.
     #[serde(default)]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("x-literal" = true))]
     template: Option<String>,
     /// The values that the template sees, by name.
     #[serde(default)]

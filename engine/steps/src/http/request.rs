@@ -61,7 +61,9 @@ const MOST_REDIRECTS: u32 = 20;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Request {
-    /// The URL, `http:` or `https:`, without user and password.
+    /// The URL, `http:` or `https:`, without user and password. What a template inserts into it is encoded, so that it
+    /// stays in its part of the URL; only at the very begin it is taken as it is.
+    #[schemars(extend("x-url" = true))]
     url: String,
     /// The method, in capitals.
     #[serde(default = "get")]
@@ -75,7 +77,8 @@ struct Request {
     /// The body, as it is.
     body: Option<String>,
     /// The body, as JSON; sizes are sent in bytes, durations in seconds.
-    #[schemars(with = "Option<serde_json::Value>")]
+    #[serde(default)]
+    #[schemars(with = "serde_json::Value")]
     json: Option<Value>,
     /// The body, as the fields of a form.
     form: Option<BTreeMap<String, String>>,

@@ -38,7 +38,7 @@ const LONGEST_SCRIPT: usize = 128 * 1024 - 1;
 #[serde(deny_unknown_fields)]
 struct Shell {
     /// The script, as it is: braces in it mean nothing to a playbook.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1), extend("x-literal" = true))]
     script: String,
     /// Further environment variables, which is how values reach the script; they win over the common ones.
     #[serde(default)]
