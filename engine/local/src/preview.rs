@@ -6,7 +6,7 @@
 //! |---|---|
 //! | write down | it is written down |
 //! | look for programs | they are really looked for; a missing one is told, and the preview goes on |
-//! | probe, look | the kind's `look`, through [`only`]; unknown when an earlier step touches what it reads |
+//! | probe, look | the kind's `look`, through `only.rs`; unknown when an earlier step touches what it reads |
 //! | act | an unknown result: nothing acts |
 //! | ask | yes; the values of an `ask` are unknown |
 //! | sleep | it is over; what is asked a second time is unknown |

@@ -170,7 +170,7 @@ impl Run {
             writer.folder().sync_texts().map_err(JournalError::from)?;
         }
         let mut run = Run::new(plan, State::new(), writer, around, begun.clone());
-        run.write(Event {
+        run.write(&Event {
             at: run.around.clock.now(),
             step: "".into(),
             body: Body::Begun(Box::new(begun)),
@@ -199,7 +199,7 @@ impl Run {
         }
         writer.folder().sync_texts().map_err(JournalError::from)?;
         let mut run = Run::new(plan, state.take_over(), writer, around, begun.clone());
-        run.write(Event {
+        run.write(&Event {
             at: run.around.clock.now(),
             step: "".into(),
             body: Body::Begun(Box::new(begun)),
@@ -232,7 +232,7 @@ impl Run {
         around.clock.not_before(state.now());
         let mut run = Run::new(plan, state, writer, around, begun);
         run.seq = events;
-        run.write(Event {
+        run.write(&Event {
             at: run.around.clock.now(),
             step: "".into(),
             body: Body::Resumed {
@@ -329,7 +329,7 @@ impl Run {
             }
             Err(error) => return Err(error.into()),
         };
-        self.write(Event {
+        self.write(&Event {
             at,
             step: id.step.clone(),
             body,
@@ -345,21 +345,21 @@ impl Run {
     }
 
     /// Applies an event, tells people, and takes up what it made due.
-    fn write(&mut self, event: Event) -> Result<(), RunError> {
-        self.state.apply(&self.plan, &event);
-        if self.repeats(&event) {
+    fn write(&mut self, event: &Event) -> Result<(), RunError> {
+        self.state.apply(&self.plan, event);
+        if self.repeats(event) {
             return self.take_up();
         }
         self.seq += 1;
         self.projector
-            .note(&self.plan, &self.state, &self.begun, &event, self.seq);
+            .note(&self.plan, &self.state, &self.begun, event, self.seq);
         self.pending.push(Written {
             at: event.at.milliseconds,
             kind: event.body.kind(),
             step: event.step.clone(),
             data: event.body.data().to_string(),
         });
-        self.tell(&event);
+        self.tell(event);
         self.take_up()
     }
 
@@ -469,7 +469,7 @@ impl Run {
         }
         self.stopping = true;
         let at = self.around.clock.now();
-        self.write(Event {
+        self.write(&Event {
             at,
             step: "".into(),
             body: Body::Stopping {

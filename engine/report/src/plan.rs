@@ -11,7 +11,7 @@ mod tests;
 
 use self::page::{Page, Tone};
 pub use runwright_core::diagnostic::Colour;
-use runwright_core::preview::Preview;
+use runwright_core::preview::{Part, Planned, Preview};
 
 /// The narrowest text that is written, whatever the terminal says.
 const NARROWEST: usize = 40;
@@ -23,13 +23,15 @@ pub fn text(preview: &Preview, width: usize, colour: Colour) -> String {
     head::warnings(&mut page, preview);
     page.blank();
     page.title("Steps");
-    let mut last = None;
+    let mut before: Option<&Planned> = None;
     for planned in &preview.steps {
-        if planned.part != runwright_core::preview::Part::Steps && last != Some(planned.part) {
-            page.line(0, Tone::Quiet, "at the end, whatever came before:");
+        let is_last = planned.part == Part::Always;
+        if is_last && before.is_none_or(|before| before.part != Part::Always) {
+            let indent = planned.depth * 2;
+            page.line(indent, Tone::Quiet, "at the end, whatever came before:");
         }
-        last = Some(planned.part);
-        step::step(&mut page, planned, &preview.steps);
+        step::step(&mut page, planned, before);
+        before = Some(planned);
     }
     page.text()
 }
@@ -43,9 +45,9 @@ pub fn short(preview: &Preview, width: usize, colour: Colour) -> String {
     page.text()
 }
 
-/// Returns the plan as JSON for programs, as `schemas/plan.json` describes it.
+/// Returns the plan as one line of JSON for programs, as `schemas/plan.json` describes it.
 pub fn json(preview: &Preview) -> String {
-    serde_json::to_string_pretty(preview).expect("a preview has only text keys")
+    serde_json::to_string(preview).expect("a preview has only text keys") + "\n"
 }
 
 /// Returns the schema of [`json`].

@@ -26,6 +26,10 @@ pub(crate) struct Bench {
     cx: Cx,
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "tests write the arguments where they call"
+)]
 impl Bench {
     pub(crate) fn new() -> Bench {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -90,11 +94,11 @@ impl Bench {
     }
 
     pub(crate) fn describe(&self, kind: Kind, arguments: Json) -> Description {
-        open(kind, arguments).describe()
+        open(kind, &arguments).describe()
     }
 
     pub(crate) fn look(&self, kind: Kind, arguments: Json) -> Result<Looked, Failure> {
-        block_on(open(kind, arguments).look(&self.cx))
+        block_on(open(kind, &arguments).look(&self.cx))
     }
 
     /// Does what a run does: look; where something is needed keep and perform. Returns result and undo.
@@ -103,7 +107,7 @@ impl Bench {
         kind: Kind,
         arguments: Json,
     ) -> Result<(Value, Option<UndoRecord>), Failure> {
-        let action = open(kind, arguments);
+        let action = open(kind, &arguments);
         block_on(async {
             let before = match action.look(&self.cx).await? {
                 Looked::Done(result) => return Ok((result, None)),
@@ -139,8 +143,8 @@ pub(crate) fn kind(name: &str) -> Kind {
         .expect("a registered kind")
 }
 
-fn open(kind: Kind, arguments: Json) -> Box<dyn runwright_core::kind::Action> {
-    (kind.open)(&Value::from_stored(&arguments)).expect("valid arguments")
+fn open(kind: Kind, arguments: &Json) -> Box<dyn runwright_core::kind::Action> {
+    (kind.open)(&Value::from_stored(arguments)).expect("valid arguments")
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

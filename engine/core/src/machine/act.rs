@@ -210,6 +210,11 @@ impl State {
     }
 }
 
+/// Returns whether the playbook says that what the kind takes for reading acts: then its look would act as well.
+pub(super) fn acts_by_look(work: &Work, task: &Task) -> bool {
+    task.effect > Effect::Read && (work.kind.effect_of)(&task.arguments) == Effect::Read
+}
+
 /// Returns whether the step only reads and its look gives its answer: then it never acts.
 pub(super) fn answers_by_look(node: &Node, work: &Work) -> bool {
     work.kind.looks && node.effect == Effect::Read && work.kind.effect == Effect::Read

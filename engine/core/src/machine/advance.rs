@@ -2,7 +2,7 @@
 
 use super::{
     Job, JobPhase, State,
-    act::answers_by_look,
+    act::{acts_by_look, answers_by_look},
     frame::{FrameId, Phase, Role, Settle},
 };
 use crate::{
@@ -163,11 +163,7 @@ impl State {
             return false;
         }
         match self.task(plan, frame, work, node.effect, node.timeout.as_ref()) {
-            // The playbook says that what the kind takes for reading acts: then its look would act as well.
-            Ok(task)
-                if node.effect > Effect::Read
-                    && (work.kind.effect_of)(&task.arguments) == Effect::Read =>
-            {
+            Ok(task) if acts_by_look(work, &task) => {
                 self.frames[frame].phase = Phase::Guards(0);
                 return false;
             }

@@ -5,6 +5,7 @@
 
 use super::{
     Halt, Job, JobPhase, State,
+    act::acts_by_look,
     failure::nothing,
     frame::{FrameId, Phase, Settle},
 };
@@ -69,11 +70,13 @@ impl State {
     }
 
     fn settle_by_look(&mut self, plan: &Plan, frame: FrameId, node: &Node, settle: Settle) -> bool {
-        let task = node
-            .work()
-            .filter(|work| work.kind.looks)
-            .map(|work| self.task(plan, frame, work, node.effect, node.timeout.as_ref()));
-        if let Some(Ok(task)) = task {
+        let task = node.work().filter(|work| work.kind.looks).map(|work| {
+            let task = self.task(plan, frame, work, node.effect, node.timeout.as_ref());
+            (work, task)
+        });
+        if let Some((work, Ok(task))) = task
+            && !acts_by_look(work, &task)
+        {
             self.issue(frame, JobPhase::Look, Job::Look(task));
             return true;
         }

@@ -66,6 +66,7 @@ impl Driver {
             note = Some(self.branch_note(step, branch, unknown.as_deref()));
         }
         let noted = self.noted(step);
+        noted.entered = true;
         noted.planned.notes.extend(note);
         let is_open = rounds.is_some() || branch.is_some();
         noted.enters_after = unknown.filter(|_| is_open);
@@ -106,6 +107,10 @@ impl Driver {
             })
         };
         match asserted.which {
+            Assertion::Guard(_) if !step.is_empty() && self.noted(step).entered => {
+                self.called_guard(step, &asserted);
+                self.refusal(step, asserted)
+            }
             Assertion::Guard(index) => {
                 let guard = close(self.state.guard_of(&self.plan, step, index, probed));
                 let guards = match step.is_empty() {
@@ -136,6 +141,18 @@ impl Driver {
                 Body::Asserted(asserted)
             }
         }
+    }
+
+    /// Takes in a guard of the playbook that `step` calls.
+    fn called_guard(&mut self, step: &StepKey, asserted: &Asserted) {
+        let told = match (asserted.holds, &asserted.error) {
+            (_, Some(error)) => error.line(),
+            (Some(true), None) => "it holds".to_owned(),
+            (Some(false), None) => format!("it does not hold: {}", asserted.why),
+            (None, None) => "it is not known yet".to_owned(),
+        };
+        let note = format!("a guard of the called playbook: {told}");
+        self.noted(step).planned.notes.push(note);
     }
 
     /// A guard that would refuse a step which only may run refuses nothing now.

@@ -24,6 +24,8 @@ pub(super) struct Noted {
     pub may_change_inside: bool,
     /// Whether what comes now is a further try.
     pub again: bool,
+    /// Whether it has begun what is inside it.
+    pub entered: bool,
     /// The keys of its rounds.
     pub rounds: Vec<String>,
     /// What people are asked for.
@@ -116,6 +118,7 @@ impl Driver {
             enters_after: None,
             may_change_inside: false,
             again: false,
+            entered: false,
             rounds: Vec::new(),
             question: None,
         }
@@ -147,6 +150,7 @@ impl Driver {
             enters_after: None,
             may_change_inside: false,
             again: false,
+            entered: false,
             rounds: Vec::new(),
             question: None,
         })

@@ -66,10 +66,11 @@ impl Bench {
         let source = Source::new("test.yml", yaml.clone());
         let (playbook, problems) = language::read(&source, None, &self.kinds);
         let playbook = playbook.unwrap_or_else(|| panic!("{problems:#?}\n{yaml}"));
-        language::link(&Arc::new(playbook), &mut |_, call| {
-            panic!("no playbook `{}` here", call.name)
-        })
-        .unwrap_or_else(|problems| panic!("{problems:?}"))
+        let called = Source::new("called.yml", CALLED);
+        let (called, problems) = language::read(&called, None, &self.kinds);
+        let called = Arc::new(called.unwrap_or_else(|| panic!("{problems:#?}")));
+        language::link(&Arc::new(playbook), &mut |_, _| Ok(called.clone()))
+            .unwrap_or_else(|problems| panic!("{problems:?}"))
     }
 
     /// Previews a playbook with these steps; `$W` is the folder of the test.
@@ -182,6 +183,29 @@ fn found<'p>(step: &'p Planned, name: &str) -> Option<&'p str> {
         .find(|detail| detail.name == name)
         .map(|detail| detail.text.as_str())
 }
+
+/// What every `call` calls.
+const CALLED: &str = r#"
+playbook: called
+version: 1.0.0
+title: Called
+inputs: { level: { type: integer } }
+guards:
+  - file.stat: { path: /tmp }
+    that: result.exists
+  - { that: level > 3, else: "level {{ level }} is too low" }
+steps:
+  - id: inner
+    title: Level {{ level }}
+    command: { argv: [echo, "{{ level }}"] }
+    rollback: []
+always:
+  - id: last
+    title: Last
+    file.stat: { path: /tmp }
+outputs:
+  told: inner.stdout
+"#;
 
 const HANG: Kind = Kind::of::<Hang>("test.hang");
 const PANIC: Kind = Kind::of::<Panic>("test.panic");
@@ -612,6 +636,44 @@ steps:
         step(&preview, "known[b]/two").title.as_deref(),
         Some("Stat b")
     );
+}
+
+#[test]
+fn a_called_playbook_is_shown_inside_its_call() {
+    let bench = Bench::new();
+    let preview = bench.preview(
+        r#"
+steps:
+  - id: good
+    title: High enough
+    call: { playbook: called, with: { level: 4 } }
+  - id: uses
+    title: Uses it
+    when: good.told == "4"
+    file.stat: { path: $W/x }
+  - id: bad
+    title: Too low
+    call: { playbook: called, with: { level: 3 } }
+"#,
+    );
+    assert_eq!(
+        decisions(&preview),
+        [
+            ("good", Decision::Runs),
+            ("good/inner", Decision::Runs),
+            ("good/last", Decision::MayRun),
+            ("uses", Decision::MayRun),
+            ("bad", Decision::Refused),
+            ("bad/inner", Decision::NotReached),
+            ("bad/last", Decision::MayRun),
+        ]
+    );
+    let notes = step(&preview, "good").notes.join("\n");
+    assert!(notes.contains("called playbook: it holds"), "{notes}");
+    let inner = step(&preview, "good/inner");
+    assert_eq!((inner.depth, inner.title.as_deref()), (1, Some("Level 4")));
+    let stop = preview.head.stop.as_ref().expect("it stops");
+    assert!(stop.why.contains("level 3 is too low"), "{}", stop.why);
 }
 
 #[test]

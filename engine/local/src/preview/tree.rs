@@ -43,7 +43,7 @@ impl Driver {
             .map(|input| Input {
                 name: input.name.clone(),
                 value: match self.begun.inputs.get(&input.name) {
-                    Some(Value::Text(text)) => text.to_string(),
+                    Some(Value::Text(text)) if !text.is_empty() => text.to_string(),
                     Some(value) => value.display(),
                     None => "not given".to_owned(),
                 },

@@ -191,7 +191,7 @@ impl Run {
             What::Perform => self.perform(id),
             What::UndoLook(record, timeout) => self.undo_look(id, &record, timeout),
             What::UndoPerform => self.undo_perform(id),
-            What::Ask(question) => self.ask(id, *question),
+            What::Ask(question) => self.ask(id, &question),
             What::Sleep(until) => {
                 let wait = self.until(until);
                 Box::pin(async move {
@@ -326,7 +326,7 @@ impl Run {
     fn ask(
         &mut self,
         id: &CommandId,
-        question: runwright_core::event::Question,
+        question: &runwright_core::event::Question,
     ) -> BoxFuture<'static, Done> {
         if let Ask::Until(until) = question.ask {
             let wait = self.until(until);
@@ -341,7 +341,7 @@ impl Run {
                 })
             });
         }
-        let asked = self.around.asker.ask(self.asked(id, &question));
+        let asked = self.around.asker.ask(self.asked(id, question));
         Box::pin(async move {
             match asked.await {
                 Some((by, reply)) => Done::Answer(Answer::Replied { by, reply }),

@@ -14,10 +14,10 @@ use super::{
 /// How many lines of a diff, or of any other text, are shown.
 const LINES: usize = 40;
 
-/// Writes one step; `all` are the steps it stands among.
-pub(super) fn step(page: &mut Page, planned: &Planned, all: &[Planned]) {
+/// Writes one step; `before` is the one before it.
+pub(super) fn step(page: &mut Page, planned: &Planned, before: Option<&Planned>) {
     let indent = 2 + planned.depth * 2;
-    if let Some(round) = begun_round(planned, all) {
+    if let Some(round) = begun_round(planned, before) {
         page.line(indent.saturating_sub(1), Tone::Quiet, &round);
     }
     let (mark, tone) = mark(planned);
@@ -45,15 +45,10 @@ pub(super) fn step(page: &mut Page, planned: &Planned, all: &[Planned]) {
 }
 
 /// Returns the line that begins a round of a loop.
-fn begun_round(planned: &Planned, all: &[Planned]) -> Option<String> {
+fn begun_round(planned: &Planned, before: Option<&Planned>) -> Option<String> {
     let round = planned.round.as_deref()?;
-    let place = |planned: &Planned| {
-        let end = planned.step.rfind("]/")?;
-        Some(planned.step[..end].to_owned())
-    };
-    let at = all.iter().position(|other| std::ptr::eq(other, planned))?;
-    let before = at.checked_sub(1).map(|before| &all[before])?;
-    if place(before) == place(planned) {
+    let place = |planned: &Planned| Some(planned.step[..planned.step.rfind("]/")?].to_owned());
+    if before.and_then(place) == place(planned) {
         return None;
     }
     Some(match round {
@@ -131,7 +126,7 @@ fn action(page: &mut Page, indent: usize, planned: &Planned) {
         let found: Vec<String> = planned
             .found
             .iter()
-            .map(|found| format!("{} = {}", found.name, found.text))
+            .map(|found| format!("{}={}", found.name, found.text))
             .collect();
         let label = if is_open { "now" } else { "found" };
         page.labelled(indent, label, Tone::Plain, &found.join(", "));

@@ -175,7 +175,7 @@ Before you say yes
 Steps
   . The step found (found)                                                                     reads
       does    check /srv/kv.db
-      found   integrity = ok, wal_bytes = 120MiB
+      found   integrity=ok, wal_bytes=120MiB
   ~ The step write (write)                                                                   changes
       does    write /etc/kv.env
       change  1 line

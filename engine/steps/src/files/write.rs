@@ -579,9 +579,8 @@ mod tests {
             }),
         );
         assert_eq!(description.summary, "write /etc/a");
-        let details: Vec<String> = description
-            .details
-            .iter()
+        let shown = description.contents.iter().chain(&description.details);
+        let details: Vec<String> = shown
             .map(|(name, text)| format!("{name}: {text}"))
             .collect();
         assert_eq!(

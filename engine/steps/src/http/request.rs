@@ -532,7 +532,7 @@ mod tests {
             }),
         );
         assert_eq!(description.summary, "POST https://api.test/x?a=1");
-        let text = format!("{:?}", description.details);
+        let text = format!("{:?} {:?}", description.details, description.contents);
         for shown in [
             "Bearer ***",
             "x-api-key: ***",
