@@ -53,7 +53,7 @@ memory() {
 }
 
 milliseconds() { awk "BEGIN { printf \"%.${2:-1}f ms\", $1 / 1000 }"; }
-ratio() { awk "BEGIN { printf \"%.2fx\", $1 / ($2 > 0 ? $2 : 1) }"; }
+ratio() { awk "BEGIN { if ($2 > 0) printf \"%.2fx\", $1 / $2; else printf \"-\" }"; }
 line() { printf '%-44s %14s %14s %9s   %s\n' "$@"; }
 
 # --- playbooks -------------------------------------------------------------------------------------------------------
@@ -197,10 +197,10 @@ line 'load, check and plan 5,000 steps' "$(milliseconds "$ours")" "$(millisecond
 ours=$(median 5 "$program" plan ./change1000.yml)
 line 'preview of 1,000 commands' "$(milliseconds "$ours")" '-' '-' '30 ms'
 
-print='head -c 200000000 /dev/zero | tr "\\0" "x" | fold -w 100'
+print='yes "one of two million lines that somebody prints, of one hundred characters, as a build or a dump does it" | head -c 200000000'
 {
     head_of prints
-    printf 'steps:\n  - id: print\n    title: Print 200 MB\n    shell: { script: %s }\n    effect: read\n    timeout: 5m\n' "'$print'"
+    printf 'steps:\n  - id: print\n    title: Print 200 MB\n    shell:\n      script: |\n        set +o pipefail\n        %s\n    effect: read\n    timeout: 5m\n' "$print"
 } >prints.yml
 echo "$print >out" >prints.sh
 ours=$(median 3 run prints)
