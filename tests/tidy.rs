@@ -278,6 +278,13 @@ fn every_command_of_the_readme_exists() {
             assert!(help.contains(flag), "`{command}`: {name} has no {flag}");
         }
     }
+    let (_, rest) = readme
+        .split_once("cat >greet.yml <<'YAML'\n")
+        .expect("a playbook");
+    let (greet, _) = rest.split_once("\nYAML\n").expect("its end");
+    sandbox.write("greet.yml", greet);
+    let ended = sandbox.runwright(&["check", "./greet.yml"]).code(0);
+    assert!(!ended.stderr.contains("warning"), "{ended:?}");
     for line in lines.iter().filter(|line| line.starts_with("scripts/")) {
         let script = line.split_whitespace().next().expect("a script");
         assert!(root().join(script).exists(), "{script} is not there");
