@@ -97,7 +97,7 @@ impl Secret {
 }
 
 /// Returns `text` with everything but letters, digits, `-._~` and `kept` percent-encoded.
-pub(crate) fn percent_encode(text: &str, kept: &[u8]) -> String {
+pub fn percent_encode(text: &str, kept: &[u8]) -> String {
     use std::fmt::Write;
     text.bytes()
         .fold(String::with_capacity(text.len()), |mut encoded, byte| {

@@ -74,7 +74,10 @@ fn inputs(begun: &Begun) -> String {
         .iter()
         .filter_map(|(name, value)| match value {
             Value::Secret(_) => {
-                let source = begun.sources.get(name).filter(|source| source.contains(':'))?;
+                let source = begun
+                    .sources
+                    .get(name)
+                    .filter(|source| source.contains(':'))?;
                 Some((name.as_str(), Json::from(source.as_str())))
             }
             value => Some((name.as_str(), written(value))),
@@ -90,9 +93,12 @@ fn written(value: &Value) -> Json {
         Value::Bytes(bytes) => Json::from(format!("{}B", bytes.0)),
         Value::Duration(span) => Json::from(span.to_string()),
         Value::List(items) => items.iter().map(written).collect(),
-        Value::Map(fields) => {
-            Json::Object(fields.iter().map(|(name, field)| (name.clone(), written(field))).collect())
-        }
+        Value::Map(fields) => Json::Object(
+            fields
+                .iter()
+                .map(|(name, field)| (name.clone(), written(field)))
+                .collect(),
+        ),
         other => other.to_plain(),
     }
 }

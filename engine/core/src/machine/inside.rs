@@ -15,7 +15,7 @@ use crate::{
     expression::Expression,
     kind::Failure,
     plan::{Body, Branch, Node, NodeId, Plan, ScopeId, Tree, check_inputs},
-    value::{Fields, Value},
+    value::{Fields, Value, percent_decode, percent_encode},
 };
 
 impl State {
@@ -42,7 +42,7 @@ impl State {
         for (index, item) in list.iter().enumerate() {
             let key = match key {
                 None => index.to_string(),
-                Some(key) => percent_encode(&self.round_key(plan, frame, key, index, item)?),
+                Some(key) => percent_encode(&self.round_key(plan, frame, key, index, item)?, b""),
             };
             if !seen.insert(key.clone()) {
                 return Err(Failure::internal(format!(
@@ -456,33 +456,4 @@ impl State {
         self.frames.push(frame);
         id
     }
-}
-
-/// Returns `key` fit for an address: everything but letters, digits and `-._~` is percent-encoded.
-fn percent_encode(key: &str) -> String {
-    use std::fmt::Write;
-    key.bytes()
-        .fold(String::with_capacity(key.len()), |mut text, byte| {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                text.push(char::from(byte));
-            } else {
-                write!(text, "%{byte:02X}").expect("writing to a string can't fail");
-            }
-            text
-        })
-}
-
-/// Returns the key that [`percent_encode`] was given.
-fn percent_decode(key: &str) -> String {
-    let mut bytes = Vec::with_capacity(key.len());
-    let mut rest = key.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        (rest, _) = match (first, byte) {
-            (b'%', Some(byte)) => (&after[2..], bytes.push(byte)),
-            _ => (after, bytes.push(*first)),
-        };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

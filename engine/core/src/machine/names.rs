@@ -14,7 +14,7 @@ use crate::{
     expression::{Expression, Names, Template},
     kind::{Class, Failure},
     plan::{Body, Node, Plan, ScopeId, Tree},
-    value::{Fields, Value, percent_decode},
+    value::{Fields, Value},
 };
 
 /// The names that one step sees.
@@ -185,7 +185,7 @@ impl State {
         };
         let rounds = self.rounds.get(&frame).into_iter().flatten();
         rounds
-            .map(|(key, env)| (percent_decode(key), Value::map(results(env))))
+            .map(|(key, env)| (key.clone(), Value::map(results(env))))
             .collect()
     }
 

@@ -8,7 +8,7 @@ use std::{
 use aho_corasick::{AhoCorasick, MatchKind};
 use runwright_core::{
     kind::Failure,
-    value::{MASK, Secret, Value},
+    value::{MASK, Secret, Value, percent_encode},
 };
 
 /// The shortest secret that is masked; a shorter one would mask half of what people read.
@@ -236,7 +236,7 @@ fn forms(text: &str) -> Vec<String> {
     let mut forms = vec![
         text.to_owned(),
         trimmed.to_owned(),
-        url_encoded(trimmed),
+        percent_encode(trimmed, b""),
         json_escaped(trimmed),
     ];
     forms.extend(trimmed.lines().map(str::to_owned));
@@ -267,18 +267,6 @@ fn base64_inside(bytes: &[u8], before: usize, alphabet: &[u8; 64]) -> String {
     // The first digits mix with the bytes before.
     let mixed = (before * 8).div_ceil(6);
     digits.split_off(mixed.min(digits.len()))
-}
-
-fn url_encoded(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            write!(encoded, "%{byte:02X}").expect("writing to a string can't fail");
-        }
-        encoded
-    })
 }
 
 fn json_escaped(text: &str) -> String {

@@ -1,38 +1,13 @@
 //! Lines of a plan: wrapped, indented, harmless for a terminal, coloured where that is wanted.
 
-use anstyle::{AnsiColor, Style};
 use console::measure_text_width;
 use runwright_core::diagnostic::Colour;
 
+pub(super) use crate::paint::Tone;
+use crate::{clean, paint::paint};
+
 /// How many columns a label takes.
 const LABEL: usize = 8;
-
-/// How a piece of text is meant; every meaning stands in words as well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tone {
-    Plain,
-    Strong,
-    Quiet,
-    Good,
-    Change,
-    Warning,
-    Bad,
-}
-
-impl Tone {
-    fn style(self) -> Style {
-        let colour = |colour: AnsiColor| Style::new().fg_color(Some(colour.into()));
-        match self {
-            Tone::Plain => Style::new(),
-            Tone::Strong => Style::new().bold(),
-            Tone::Quiet => Style::new().dimmed(),
-            Tone::Good => colour(AnsiColor::Green),
-            Tone::Change => colour(AnsiColor::Cyan),
-            Tone::Warning => colour(AnsiColor::Yellow),
-            Tone::Bad => colour(AnsiColor::Red).bold(),
-        }
-    }
-}
 
 /// The text in the making.
 #[derive(Debug)]
@@ -71,7 +46,7 @@ impl Page {
     /// Writes a line whose continuations begin at `hang`.
     pub(super) fn hanging(&mut self, indent: usize, hang: usize, tone: Tone, text: &str) {
         let mut column = indent;
-        for line in wrap(&clean(text), self.width, indent, hang) {
+        for line in wrap(&clean::line(text), self.width, indent, hang) {
             self.put(column, tone, &line);
             self.text.push('\n');
             column = hang;
@@ -80,10 +55,10 @@ impl Page {
 
     /// Writes `label` and then `text`, wrapped beside it.
     pub(super) fn labelled(&mut self, indent: usize, label: &str, tone: Tone, text: &str) {
-        let label = clean(label);
+        let label = clean::line(label);
         let width = measure_text_width(&label);
         let column = indent + LABEL.max(width + 1);
-        let mut lines = wrap(&clean(text), self.width, column, column).into_iter();
+        let mut lines = wrap(&clean::line(text), self.width, column, column).into_iter();
         self.put(indent, Tone::Quiet, &label);
         let gap = match width {
             0 => column,
@@ -99,7 +74,7 @@ impl Page {
 
     /// Writes `left`, and `right` at the end of the line, or on the next one where there is no room.
     pub(super) fn row(&mut self, indent: usize, left: (Tone, &str), right: (Tone, &str)) {
-        let mut lines = wrap(&clean(left.1), self.width, indent, indent + 2);
+        let mut lines = wrap(&clean::line(left.1), self.width, indent, indent + 2);
         let last = lines.pop().unwrap_or_default();
         let mut column = indent;
         for line in lines {
@@ -108,7 +83,7 @@ impl Page {
             column = indent + 2;
         }
         self.put(column, left.0, &last);
-        let right_text = clean(right.1);
+        let right_text = clean::line(right.1);
         let used = column + measure_text_width(&last);
         let wanted = measure_text_width(&right_text);
         if used + 2 + wanted <= self.width {
@@ -130,7 +105,7 @@ impl Page {
     ) {
         let lines: Vec<&str> = text.trim_end_matches('\n').lines().collect();
         for line in lines.iter().take(most) {
-            let line = cut(&clean(line), self.width.saturating_sub(indent));
+            let line = cut(&clean::line(line), self.width.saturating_sub(indent));
             let tone = tone(&line);
             self.put(indent, tone, &line);
             self.text.push('\n');
@@ -147,12 +122,7 @@ impl Page {
             return;
         }
         self.text.extend(std::iter::repeat_n(' ', column));
-        if self.colour == Colour::Plain || tone == Tone::Plain {
-            self.text.push_str(text);
-        } else {
-            let style = tone.style();
-            self.text.push_str(&format!("{style}{text}{style:#}"));
-        }
+        self.text.push_str(&paint(self.colour, tone, text));
     }
 }
 
@@ -204,24 +174,6 @@ fn byte_at(text: &str, columns: usize) -> usize {
         }
     }
     text.len()
-}
-
-/// Returns `text` without what a terminal would obey: titles and results may come from other programs.
-fn clean(text: &str) -> String {
-    text.chars()
-        .flat_map(|char| match char {
-            '\t' => [Some(' '), Some(' ')],
-            '\n' | '\r' => [Some(' '), None],
-            '\u{200e}'
-            | '\u{200f}'
-            | '\u{61c}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' => [Some('\u{fffd}'), None],
-            char if char.is_control() => [Some('\u{fffd}'), None],
-            char => [Some(char), None],
-        })
-        .flatten()
-        .collect()
 }
 
 #[cfg(test)]
