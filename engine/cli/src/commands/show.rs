@@ -1,15 +1,19 @@
 //! `runwright show`: what a run did, told by the same code as while it ran.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
-use runwright_core::summary::Summary;
+use runwright_core::{event::Begun, summary::Summary, value::Value};
 use runwright_local::{
     folder::RunFolder,
     run::{before, events, told},
 };
 
+use serde_json::Value as Json;
+
 use crate::{
     Done,
-    commands::{history::state_of, resume::first_event},
+    commands::{check::say, history::state_of, resume::first_event},
     error::CliError,
     exit,
     library::Library,
@@ -24,6 +28,10 @@ pub(crate) struct Show {
     /// The run: its id, the beginning of it, or `last`
     #[arg(default_value = "last")]
     run: String,
+
+    /// Only the inputs, as a YAML file that `run --inputs` takes: for doing the same again
+    #[arg(long)]
+    inputs: bool,
 }
 
 /// Shows a run.
@@ -33,6 +41,10 @@ pub(crate) fn show(settings: &Settings, args: &Show) -> Done {
     };
     let record = journal.run(&args.run)?;
     let begun = first_event(&journal, &record.run)?;
+    if args.inputs {
+        say(&inputs(&begun));
+        return Ok(exit::OK);
+    }
     let folder = RunFolder::find(journal.home(), &record.run)
         .ok_or_else(|| CliError::new(format!("find the folder of the run `{}`", record.run)))?;
     let library = Library::new(settings);
@@ -53,4 +65,34 @@ pub(crate) fn show(settings: &Settings, args: &Show) -> Done {
     }
     reporter.end(&summary);
     Ok(exit::OK)
+}
+
+/// Returns the inputs of a run as YAML; a secret as the place that it came from, if it came from one.
+fn inputs(begun: &Begun) -> String {
+    let values: BTreeMap<&str, Json> = begun
+        .inputs
+        .iter()
+        .filter_map(|(name, value)| match value {
+            Value::Secret(_) => {
+                let source = begun.sources.get(name).filter(|source| source.contains(':'))?;
+                Some((name.as_str(), Json::from(source.as_str())))
+            }
+            value => Some((name.as_str(), written(value))),
+        })
+        .collect();
+    serde_yaml::to_string(&values).expect("inputs have only text keys and finite numbers")
+}
+
+/// Returns a value as a playbook writes it.
+fn written(value: &Value) -> Json {
+    match value {
+        // To the byte: `1.5GiB` would not be read back as the same.
+        Value::Bytes(bytes) => Json::from(format!("{}B", bytes.0)),
+        Value::Duration(span) => Json::from(span.to_string()),
+        Value::List(items) => items.iter().map(written).collect(),
+        Value::Map(fields) => {
+            Json::Object(fields.iter().map(|(name, field)| (name.clone(), written(field))).collect())
+        }
+        other => other.to_plain(),
+    }
 }

@@ -100,7 +100,7 @@ impl State {
         work: &Work,
     ) -> Result<(), Failure> {
         let task = self.task(plan, frame, work, node.effect, node.timeout.as_ref())?;
-        if answers_by_look(node, work) {
+        if answers_by_look(work, &task) {
             self.issue(frame, JobPhase::Look, Job::Look(task));
             return Ok(());
         }
@@ -216,6 +216,8 @@ pub(super) fn acts_by_look(work: &Work, task: &Task) -> bool {
 }
 
 /// Returns whether the step only reads and its look gives its answer: then it never acts.
-pub(super) fn answers_by_look(node: &Node, work: &Work) -> bool {
-    work.kind.looks && node.effect == Effect::Read && work.kind.effect == Effect::Read
+pub(super) fn answers_by_look(work: &Work, task: &Task) -> bool {
+    work.kind.looks
+        && task.effect == Effect::Read
+        && (work.kind.effect_of)(&task.arguments) == Effect::Read
 }

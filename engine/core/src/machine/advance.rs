@@ -157,13 +157,9 @@ impl State {
             self.frames[frame].phase = Phase::Guards(0);
             return false;
         };
-        // What only reads looks when it is its turn to act: after the guards.
-        if answers_by_look(node, work) {
-            self.frames[frame].phase = Phase::Guards(0);
-            return false;
-        }
         match self.task(plan, frame, work, node.effect, node.timeout.as_ref()) {
-            Ok(task) if acts_by_look(work, &task) => {
+            // What only reads looks when it is its turn to act: after the guards.
+            Ok(task) if answers_by_look(work, &task) || acts_by_look(work, &task) => {
                 self.frames[frame].phase = Phase::Guards(0);
                 return false;
             }
