@@ -9,7 +9,11 @@ use std::{
 use runwright_local::run::events;
 use serde_json::Value as Json;
 
-use crate::harness::{Sandbox, until};
+use crate::harness::{
+    Sandbox,
+    sqlite::{self, Other, Work},
+    until,
+};
 
 const STEPS: usize = 12;
 
@@ -75,10 +79,7 @@ fn kill_9_at_any_moment_leaves_a_journal_from_which_it_goes_on_or_back() {
         let (sandbox, folder) = self::sandbox();
         let before = sandbox.tree("data");
         let part = (round * 7 + 3) % 24;
-        let mut child = sandbox
-            .program(&["run", "./crash.yml", "--yes", "--set", &folder])
-            .spawn()
-            .expect("it starts");
+        let mut child = sandbox.start(&["run", "./crash.yml", "--yes", "--set", &folder]);
         // The moment itself is the point, not something to wait for.
         thread::sleep(whole * part / 24);
         child.kill().expect("it can be killed");
@@ -137,6 +138,55 @@ fn kill_9_at_any_moment_leaves_a_journal_from_which_it_goes_on_or_back() {
     );
 }
 
+#[test]
+fn kill_9_while_a_wal_is_folded_in_loses_no_row() {
+    let rows = 10_000;
+    let prepared = |sandbox: &Sandbox| {
+        let database = sandbox.path("kv.db");
+        sqlite::create(&database, 10);
+        Other::start(&database, Work::Write, rows).crash();
+        database
+    };
+    let first = Sandbox::new();
+    let set = format!("database={}", prepared(&first));
+    let started = Instant::now();
+    first
+        .runwright(&["run", "wal-recover", "--yes", "--set", &set])
+        .code(0);
+    let whole = started.elapsed();
+
+    for part in 1_u32..=6 {
+        let sandbox = Sandbox::new();
+        let database = prepared(&sandbox);
+        let set = format!("database={database}");
+        let mut child = sandbox.start(&["run", "wal-recover", "--yes", "--set", &set]);
+        thread::sleep(whole * part / 7);
+        child.kill().expect("it can be killed");
+        child.wait().expect("it has ended");
+        let interrupted = sandbox
+            .runwright(&["history"])
+            .code(0)
+            .stdout
+            .contains("interrupted");
+        if interrupted {
+            settled(&sandbox, &["resume", "last", "--yes"]);
+        } else {
+            // It had not come so far as to begin, or was done.
+            sandbox
+                .runwright(&["run", "wal-recover", "--yes", "--set", &set])
+                .code(0);
+        }
+        assert_eq!(sqlite::size(&sqlite::wal(&database)), 0, "part {part}");
+        assert_eq!(
+            sqlite::rows(&database),
+            sqlite::acknowledged(&database),
+            "part {part}"
+        );
+        assert_eq!(sqlite::integrity(&database), "ok", "part {part}");
+        sandbox.verified_journal();
+    }
+}
+
 /// Runs a command until it succeeds: it may be told to wait for a process of a step that still lives.
 fn settled(sandbox: &Sandbox, arguments: &[&str]) {
     let mut last = None;
@@ -170,10 +220,7 @@ steps:
     rollback: []
 ",
     );
-    let mut child = sandbox
-        .program(&["run", "./slow.yml", "--yes"])
-        .spawn()
-        .expect("it starts");
+    let mut child = sandbox.start(&["run", "./slow.yml", "--yes"]);
     until("the first step runs", || sandbox.path("running").exists());
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
@@ -205,10 +252,7 @@ steps:
     rollback: []
 ",
     );
-    let mut child = sandbox
-        .program(&["run", "./wait.yml"])
-        .spawn()
-        .expect("it starts");
+    let mut child = sandbox.start(&["run", "./wait.yml"]);
     until("the step runs", || sandbox.path("running").exists());
     let started = Instant::now();
     let ended = sandbox.runwright(&["resume", "last", "--yes"]);

@@ -9,7 +9,7 @@ use std::{
     ffi::OsStr,
     fs,
     os::unix::{fs::PermissionsExt, process::ExitStatusExt},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -115,6 +115,13 @@ impl Sandbox {
                 .output()
                 .expect("the program starts"),
         )
+    }
+
+    /// Starts the program and does not wait for it; nobody reads what it says.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        let mut program = self.program(arguments);
+        program.stdout(Stdio::null()).stderr(Stdio::null());
+        program.spawn().expect("the program starts")
     }
 
     /// Opens the journal as another program would, and checks that every chain holds.

@@ -8,7 +8,7 @@ use runwright_core::{
     language,
 };
 
-use crate::harness::root;
+use crate::harness::{Sandbox, root};
 
 /// Returns every playbook under `playbooks/`, by path; profiles are none.
 pub(crate) fn playbooks() -> Vec<Utf8PathBuf> {
@@ -49,4 +49,18 @@ fn every_shipped_playbook_loads_without_a_remark() {
         assert!(playbook.origin.is_some(), "{path} does not say its source");
     }
     assert!(remarks.is_empty(), "{remarks}");
+}
+
+#[test]
+fn the_example_of_a_profile_fits_the_playbooks() {
+    let sandbox = Sandbox::new();
+    let example =
+        fs::read_to_string(root().join("playbooks/profiles/example.yml")).expect("a file");
+    sandbox.write("books/profiles/example.yml", example);
+    let places = ["--playbooks", "books", "--profile", "example"];
+    for (name, value) in [("daily-health", "85"), ("wal-recover", "128MiB")] {
+        let ended = sandbox.runwright(&[&["plan", name][..], &places].concat());
+        assert_ne!(ended.code, 2, "{ended:?}");
+        ended.says(value);
+    }
 }
