@@ -172,7 +172,7 @@ fn playbooks_are_listed_described_and_checked() {
         "{list:?}"
     );
     let described = sandbox.runwright(&["describe", "wal-recover"]).code(0);
-    for text in ["When to use it", "database", "wal_limit", "64MiB", "undo"] {
+    for text in ["When to use it", "database", "wal_limit", "100MiB", "undo"] {
         assert!(
             described
                 .stdout
