@@ -432,7 +432,15 @@ impl Run {
             Job::Require(requires) => (What::Require(requires), Sync::No),
             Job::Probe(task) => (What::Probe(task), Sync::No),
             Job::Look(task) => (What::Look(task), Sync::No),
-            Job::Ask(question) => (What::Ask(question), Sync::Yes),
+            Job::Ask(question) => {
+                // The question is in the journal before anybody hears it.
+                self.write(&Event {
+                    at: self.around.clock.now(),
+                    step: id.step.clone(),
+                    body: Body::Asked((*question).clone()),
+                })?;
+                (What::Ask(question), Sync::Yes)
+            }
             Job::Undo { record, timeout } => (What::UndoLook(record, timeout), Sync::No),
             Job::Sleep(until) => (What::Sleep(until), Sync::No),
         };
