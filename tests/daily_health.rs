@@ -187,8 +187,8 @@ fn zombies_and_runaways_are_named() {
             let _ = self.0.wait();
         }
     }
-    // A shell that turns into `sleep` never waits for the child that it started before.
-    let script = "for i in 1 2 3; do true & done; exec sleep 1000";
+    // A shell that turns into `sleep` never waits for the children that it started before and that outlive it.
+    let script = "for i in 1 2 3; do sleep 1 & done; exec sleep 1000";
     let parent = Command::new("bash")
         .args(["-c", script])
         .stdin(Stdio::null())
