@@ -16,6 +16,10 @@ components=(
     supervisord:supervisor
     supervisorctl:supervisor
     df:coreutils
+    openssl:openssl
+    script:bsdutils
+    setsid:util-linux
+    ps:procps
 )
 
 missing=()

@@ -5,6 +5,7 @@
 
 mod clock;
 mod host;
+mod living;
 mod project;
 mod requires;
 mod secrets;
@@ -26,7 +27,11 @@ use runwright_core::{
 };
 use tokio::sync::mpsc;
 
-pub use self::{clock::Clock, secrets::Vault};
+pub use self::{
+    clock::Clock,
+    living::{Living, living},
+    secrets::Vault,
+};
 use self::{host::StepHost, project::Projector, work::Done};
 pub(crate) use self::{requires::missing, work::treat};
 use crate::journal::{Journal, JournalError, NewEvent, RunWriter, Sync};

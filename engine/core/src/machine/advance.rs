@@ -346,7 +346,7 @@ impl State {
             return;
         }
         if let Phase::Settle(Settle::Unless) = self.frames[frame].phase {
-            return self.settle_asserted(plan, frame, *holds == Some(true));
+            return self.settle_asserted(plan, frame, asserted);
         }
         let failure = match (&asserted.error, which) {
             (Some(failure), Assertion::Unless) => Some(failure.clone()),

@@ -1,7 +1,8 @@
 //! A step that was at work when the engine died: what has become of it.
 //!
-//! Its `unless` says it, else its look, else it runs again where it only reads, else a person is asked. One that turns
-//! out done counts as changed; where its result is needed, only a look that gives the result can say so by itself.
+//! Its `unless` says it, else its look, else it runs again where it only reads, else a person is asked. An `unless` that
+//! does not hold says that it was not done, so it runs again. One that turns out done counts as changed; where its
+//! result is needed, only a look that gives the result can say so by itself.
 
 use super::{
     Halt, Job, JobPhase, State,
@@ -10,7 +11,7 @@ use super::{
     frame::{FrameId, Phase, Settle},
 };
 use crate::{
-    event::{Ask, Question, Reply, Settlement, StepState},
+    event::{Ask, Asserted, Question, Reply, Settlement, StepState},
     kind::{Class, Effect, Looked},
     plan::{Body, Guard, Node, OnFailure, Plan},
     value::{Fields, Value},
@@ -51,20 +52,25 @@ impl State {
                 }
                 self.frames[frame].phase = Phase::Settle(Settle::Result);
             }
+            Some(Guard { that, .. }) if self.holds(plan, frame, that, None).is_err() => {
+                self.frames[frame].phase = Phase::Settle(Settle::Ask);
+            }
             _ => self.frames[frame].phase = Phase::Settle(Settle::Look),
         }
         false
     }
 
     /// Takes in what the probe of an `unless` says about a step in doubt.
-    pub(super) fn settle_asserted(&mut self, plan: &Plan, frame: FrameId, holds: bool) {
+    pub(super) fn settle_asserted(&mut self, plan: &Plan, frame: FrameId, asserted: &Asserted) {
         let needs_result = self.node(plan, frame).is_some_and(needs_result);
+        let holds = asserted.holds == Some(true);
         if holds && !needs_result {
             return self.settle_done(plan, frame, &nothing());
         }
-        self.frames[frame].phase = Phase::Settle(match holds {
-            true => Settle::Result,
-            false => Settle::Look,
+        self.frames[frame].phase = Phase::Settle(match (&asserted.error, holds) {
+            (Some(_), _) => Settle::Ask,
+            (None, true) => Settle::Result,
+            (None, false) => Settle::Look,
         });
         self.advance(plan, frame);
     }
@@ -81,7 +87,9 @@ impl State {
             return true;
         }
         // A message that comes twice does less harm than one that never comes.
-        let again = node.effect == Effect::Read || matches!(node.body, Body::Notify { .. });
+        let again = node.effect == Effect::Read
+            || matches!(node.body, Body::Notify { .. })
+            || node.unless.is_some();
         if settle == Settle::Look && again {
             self.settle_record(frame, Settlement::Redo);
             return true;

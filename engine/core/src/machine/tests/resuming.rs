@@ -425,7 +425,9 @@ fn what_expects_something_is_checked_when_it_turns_out_done() {
 
 #[test]
 fn a_step_in_doubt_is_settled_by_its_unless() {
-    check(
+    // The answer of this world's `unless` does not follow what was done: after a cut the step is done again.
+    check_cut(
+        Same::Outcome,
         "steps:
   - id: a
     unless: {test.read: {}, that: result.n == 2}
