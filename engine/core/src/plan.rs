@@ -336,6 +336,27 @@ pub enum Body {
     Checkpoint,
 }
 
+impl Body {
+    /// Returns the word for what a step does: its kind's name, or the key that stands in its place.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Body::Work(work) => work.kind.name,
+            Body::Group(_) => "group",
+            Body::Parallel { .. } => "parallel",
+            Body::Foreach { .. } => "foreach",
+            Body::Choose(_) => "choose",
+            Body::Call { .. } => "call",
+            Body::Ask(_) => "ask",
+            Body::Manual(_) => "manual",
+            Body::Finding { .. } => "finding",
+            Body::Wait(_) => "wait",
+            Body::Notify { .. } => "notify",
+            Body::Set(_) => "set",
+            Body::Checkpoint => "checkpoint",
+        }
+    }
+}
+
 /// A branch of a `choose`.
 #[derive(Clone, Debug)]
 pub struct Branch {

@@ -69,12 +69,6 @@ impl Summary {
             .collect();
         findings.sort_by_key(|found| std::cmp::Reverse(found.finding.severity));
         let ended = state.ended();
-        let outcome = match (ended, state.mode()) {
-            (Some(ended), _) => ended.outcome.word(),
-            (None, Mode::Stopped) => "stopped",
-            (None, Mode::RollingBack) => "rolling_back",
-            _ => "running",
-        };
         Summary {
             run: begun.map(|begun| begun.run.to_string()).unwrap_or_default(),
             playbook: begun
@@ -83,7 +77,7 @@ impl Summary {
             version: begun
                 .map(|begun| begun.playbook_version.clone())
                 .unwrap_or_default(),
-            outcome: outcome.to_owned(),
+            outcome: standing(state).to_owned(),
             exit_code: exit_code(state),
             why: ended.map_or_else(
                 || state.stopped_why().unwrap_or_default(),
@@ -103,6 +97,16 @@ impl Summary {
             took_ms: state.now().milliseconds - state.started_at().milliseconds,
             head: head.to_owned(),
         }
+    }
+}
+
+/// Returns the word for how the run in `state` stands: its outcome, or `running`, `rolling_back`, `stopped`.
+pub fn standing(state: &State) -> &'static str {
+    match (state.ended(), state.mode()) {
+        (Some(ended), _) => ended.outcome.word(),
+        (None, Mode::Stopped) => "stopped",
+        (None, Mode::RollingBack) => "rolling_back",
+        _ => "running",
     }
 }
 

@@ -21,7 +21,7 @@ use runwright_core::{
     event::{Begun, Body, Event, Goal, StepKey},
     kind::{Action, BoxFuture, Children, Effect, Kind, Undoes},
     machine::{Answer, Command, CommandId, Job, JobPhase, Mode, NotDue, State},
-    plan::{self, NodeId, Plan},
+    plan::{self, Plan},
     port::{Asked, Asker, Reporter, Told},
     summary::Summary,
 };
@@ -537,27 +537,10 @@ pub fn told<'e>(plan: &Plan, state: &State, event: &'e Event, seq: u64) -> Told<
         seq,
         title: state.title_of(plan, &event.step),
         depth: state.depth_of(&event.step),
-        kind: state.node_of(&event.step).map(|node| kind_word(plan, node)),
+        kind: state
+            .node_of(&event.step)
+            .map(|node| plan.node(node).body.word()),
         state: state.step_state(&event.step),
-    }
-}
-
-/// Returns the word for what a step does.
-pub fn kind_word(plan: &Plan, node: NodeId) -> &'static str {
-    match &plan.node(node).body {
-        plan::Body::Work(work) => work.kind.name,
-        plan::Body::Group(_) => "group",
-        plan::Body::Parallel { .. } => "parallel",
-        plan::Body::Foreach { .. } => "foreach",
-        plan::Body::Choose(_) => "choose",
-        plan::Body::Call { .. } => "call",
-        plan::Body::Ask(_) => "ask",
-        plan::Body::Manual(_) => "manual",
-        plan::Body::Finding { .. } => "finding",
-        plan::Body::Wait(_) => "wait",
-        plan::Body::Notify { .. } => "notify",
-        plan::Body::Set(_) => "set",
-        plan::Body::Checkpoint => "checkpoint",
     }
 }
 

@@ -214,19 +214,8 @@ fn steps(playbook: &Playbook, ids: &[NodeId], depth: usize, markdown: bool, text
 
 fn what(node: &Node) -> String {
     let word = match &node.body {
-        Body::Work(work) => work.kind.name,
-        Body::Group(_) => "group",
-        Body::Parallel { .. } => "parallel",
-        Body::Foreach { .. } => "foreach",
-        Body::Choose(_) => "choose",
-        Body::Call { .. } => "call",
-        Body::Ask(_) => "ask",
         Body::Manual(_) => "by hand",
-        Body::Finding { .. } => "finding",
-        Body::Wait(_) => "wait",
-        Body::Notify { .. } => "notify",
-        Body::Set(_) => "set",
-        Body::Checkpoint => "checkpoint",
+        body => body.word(),
     };
     let effect = match node.effect {
         Effect::Read => "reads",

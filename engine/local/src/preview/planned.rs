@@ -10,7 +10,6 @@ use runwright_core::{
 };
 
 use super::{driver::Driver, words};
-use crate::run::kind_word;
 
 /// What is known of one step so far.
 #[derive(Clone, Debug)]
@@ -172,7 +171,7 @@ pub(super) fn blank(plan: &Plan, id: NodeId, step: &str) -> Planned {
         depth: 0,
         round: None,
         part: Part::Steps,
-        kind: kind_word(plan, id).to_owned(),
+        kind: plan.node(id).body.word().to_owned(),
         structure: is_structure(node),
         effect: node.effect,
         decision: Decision::NotReached,
@@ -225,7 +224,7 @@ fn name(plan: &Plan, id: NodeId) -> String {
     let node = plan.node(id);
     match &node.title {
         Some(title) => title.text().to_owned(),
-        None => format!("{} ({})", node.id, kind_word(plan, id)),
+        None => format!("{} ({})", node.id, plan.node(id).body.word()),
     }
 }
 

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use runwright_core::{
     event::{Begun, Body, Event, StepKey},
-    machine::{Mode, State},
+    machine::State,
     plan::Plan,
     summary,
 };
 
-use super::kind_word;
 use crate::journal::{FindingRow, Row, RunRow, StepRow};
 
 /// Collects the rows that have changed since they were last written.
@@ -77,7 +76,7 @@ impl Projector {
                 title: state.title_of(plan, &event.step).unwrap_or_default(),
                 kind: state
                     .node_of(&event.step)
-                    .map(|node| kind_word(plan, node).to_owned())
+                    .map(|node| plan.node(node).body.word().to_owned())
                     .unwrap_or_default(),
                 ..StepRow::default()
             });
@@ -124,12 +123,6 @@ impl Projector {
 
 fn run_row(plan: &Plan, state: &State, begun: &Begun) -> RunRow {
     let ended = state.ended();
-    let state_word = match (ended, state.mode()) {
-        (Some(ended), _) => ended.outcome.word(),
-        (None, Mode::Stopped) => "stopped",
-        (None, Mode::RollingBack) => "rolling_back",
-        _ => "running",
-    };
     RunRow {
         playbook: begun.playbook.clone(),
         version: begun.playbook_version.clone(),
@@ -138,7 +131,7 @@ fn run_row(plan: &Plan, state: &State, begun: &Begun) -> RunRow {
         title: begun.title.clone(),
         user: begun.user.clone(),
         host: begun.host.clone(),
-        state: state_word.to_owned(),
+        state: summary::standing(state).to_owned(),
         outcome: ended.map(|ended| ended.outcome.word().to_owned()),
         exit_code: ended.map(|_| summary::exit_code(state)),
         started_at: state.started_at().milliseconds,
