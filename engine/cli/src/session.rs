@@ -42,6 +42,11 @@ pub(crate) struct AnswerArgs {
 }
 
 impl AnswerArgs {
+    /// Returns whether a person sits at the terminal and means to be asked.
+    pub(crate) fn attended(&self) -> bool {
+        !self.yes && settings::can_ask()
+    }
+
     /// Returns the phrases by step.
     pub(crate) fn phrases(&self) -> Result<BTreeMap<String, String>, CliError> {
         self.confirm
@@ -178,9 +183,13 @@ pub(crate) fn begun(
         inputs: values,
         sources,
         user: settings::user(),
+        account: settings::account(),
         host: settings::host(),
+        machine: settings::machine(),
         children: settings::children(),
         undoes: None,
+        continues: None,
+        attended: answers.attended(),
         yes: answers.yes,
         fail_on,
     }

@@ -18,7 +18,7 @@ use std::{
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use runwright_core::{
-    event::{Begun, Body, Event, Goal, StepKey},
+    event::{Begun, Body, Event, Goal, StepKey, Stop},
     kind::{Action, BoxFuture, Children, Effect, Kind, Undoes},
     machine::{Answer, Command, CommandId, Job, JobPhase, Mode, NotDue, State},
     plan::{self, Plan},
@@ -243,6 +243,7 @@ impl Run {
             body: Body::Resumed {
                 by: by.to_owned(),
                 goal,
+                attended: false,
             },
         })?;
         Ok(run)
@@ -291,7 +292,8 @@ impl Run {
             while let Some((id, answer)) = self.ready.pop_front() {
                 self.answer(id, answer)?;
             }
-            if self.abandoned || matches!(self.state.mode(), Mode::Ended | Mode::Stopped) {
+            let mode = self.state.mode();
+            if self.abandoned || matches!(mode, Mode::Ended | Mode::Stopped | Mode::Waiting) {
                 return self.finish();
             }
             let sync = match self.waiting.iter().any(|waiting| waiting.sync == Sync::Yes) {
@@ -435,6 +437,10 @@ impl Run {
                 return Ok(());
             }
             Job::Require(requires) => (What::Require(requires), Sync::No),
+            Job::Lock { .. } => {
+                self.ready.push_back((id, Answer::Locked(Ok(Vec::new()))));
+                return Ok(());
+            }
             Job::Probe(task) => (What::Probe(task), Sync::No),
             Job::Look(task) => (What::Look(task), Sync::No),
             Job::Ask(question) => {
@@ -487,6 +493,8 @@ impl Run {
             step: "".into(),
             body: Body::Stopping {
                 by: interrupt.by.clone(),
+                then: Stop::Keep,
+                reason: String::new(),
             },
         })?;
         for host in self.hosts.values() {
@@ -526,6 +534,7 @@ impl Run {
             title: self.state.title_of(&self.plan, &id.step),
             question: question.clone(),
             inputs,
+            approvals: self.state.approvals(&id.step),
         }
     }
 }

@@ -329,22 +329,31 @@ impl Run {
         question: &runwright_core::event::Question,
     ) -> BoxFuture<'static, Done> {
         if let Ask::Until(until) = question.ask {
-            let wait = self.until(until);
+            let (wait, clock) = (self.until(until), self.around.clock.clone());
             return Box::pin(async move {
                 tokio::time::sleep(wait).await;
                 let reply = Reply::Done {
                     remark: String::new(),
                 };
+                let said = clock.now();
                 Done::Answer(Answer::Replied {
                     by: "clock".to_owned(),
                     reply,
+                    reason: String::new(),
+                    said,
                 })
             });
         }
         let asked = self.around.asker.ask(self.asked(id, question));
+        let clock = self.around.clock.clone();
         Box::pin(async move {
             match asked.await {
-                Some((by, reply)) => Done::Answer(Answer::Replied { by, reply }),
+                Some(said) => Done::Answer(Answer::Replied {
+                    by: said.by,
+                    reply: said.reply,
+                    reason: said.reason,
+                    said: clock.now(),
+                }),
                 None => Done::Unanswered,
             }
         })
