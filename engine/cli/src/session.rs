@@ -15,7 +15,7 @@ use runwright_core::{
     value::Fields,
 };
 use runwright_local::run::{
-    Clock, Interrupt, Kinds, Run, RunError, SharedReporter, Surroundings, Vault,
+    Clock, Interrupt, Kinds, Manner, Run, RunError, SharedReporter, Surroundings, Vault,
 };
 use runwright_report::{Json, Plain, Tty};
 use tokio::{
@@ -101,6 +101,10 @@ pub(crate) fn surroundings(
         asker: Arc::new(asker),
         vault,
         clock: Arc::new(Clock::system()),
+        manner: Manner {
+            attended: answers.attended(),
+            ..Manner::default()
+        },
     })
 }
 

@@ -9,11 +9,13 @@ mod living;
 mod project;
 mod requires;
 mod secrets;
+mod wish;
 mod work;
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -31,6 +33,7 @@ pub use self::{
     clock::Clock,
     living::{Living, living},
     secrets::Vault,
+    wish::{Fate, Wish, fate},
 };
 use self::{host::StepHost, project::Projector, work::Done};
 pub(crate) use self::{requires::missing, work::treat};
@@ -55,6 +58,29 @@ pub struct Surroundings {
     pub vault: Arc<Vault>,
     /// What time it is.
     pub clock: Arc<Clock>,
+    /// How this process works on the run.
+    pub manner: Manner,
+}
+
+/// How a process works on a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manner {
+    /// Whether a person sits at the terminal and means to be asked.
+    pub attended: bool,
+    /// How long the process waits for locks that others hold; none: not at all.
+    pub wait_for_locks: Option<Duration>,
+    /// The longest wait that the process stays for, where nobody sits at the terminal.
+    pub stays: Duration,
+}
+
+impl Default for Manner {
+    fn default() -> Manner {
+        Manner {
+            attended: false,
+            wait_for_locks: None,
+            stays: Duration::from_secs(60),
+        }
+    }
 }
 
 /// A wish from outside that the run stops.
