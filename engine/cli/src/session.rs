@@ -133,11 +133,11 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
 fn listen() -> Result<mpsc::UnboundedReceiver<Interrupt>, CliError> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let kinds = [
-        (SignalKind::interrupt(), "Ctrl-C"),
-        (SignalKind::terminate(), "SIGTERM"),
-        (SignalKind::hangup(), "SIGHUP"),
+        (SignalKind::interrupt(), "Ctrl-C", true),
+        (SignalKind::terminate(), "SIGTERM", false),
+        (SignalKind::hangup(), "SIGHUP", false),
     ];
-    for (kind, name) in kinds {
+    for (kind, name, asks) in kinds {
         let mut signals =
             signal(kind).map_err(|error| CliError::new("listen for signals").because(&error))?;
         let sender = sender.clone();
@@ -146,6 +146,7 @@ fn listen() -> Result<mpsc::UnboundedReceiver<Interrupt>, CliError> {
                 if sender
                     .send(Interrupt {
                         by: name.to_owned(),
+                        asks,
                     })
                     .is_err()
                 {
