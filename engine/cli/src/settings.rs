@@ -9,7 +9,7 @@ use std::{
 use camino::Utf8PathBuf;
 use clap::{Args, ValueEnum};
 use runwright_core::{diagnostic::Colour, kind::Children};
-use runwright_local::{home::Home, journal::Journal};
+use runwright_local::{home::Home, journal::Journal, locks::DEFAULT_FOLDER};
 
 use crate::error::CliError;
 
@@ -127,6 +127,14 @@ impl Settings {
         match Home::find(&self.home_path()?)? {
             Some(home) => Ok(Journal::find(&home)?),
             None => Ok(None),
+        }
+    }
+
+    /// Returns the folder of the locks, which all users of the machine share.
+    pub(crate) fn locks_path() -> Utf8PathBuf {
+        match variable("RUNWRIGHT_LOCKS").filter(|path| !path.is_empty()) {
+            Some(path) => absolute(&path.into()),
+            None => DEFAULT_FOLDER.into(),
         }
     }
 
