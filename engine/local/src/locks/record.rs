@@ -2,9 +2,13 @@
 //!
 //! A record is a line of JSON and the last whole one counts, so a write that is cut off leaves the one before.
 
+use std::fmt;
+
 use camino::Utf8PathBuf;
+use runwright_core::units::Time;
 use serde::{Deserialize, Serialize};
 
+use super::error::plain;
 use crate::lock::{self, Holder};
 
 /// The version of the records that this program writes.
@@ -73,4 +77,22 @@ pub struct Theft {
     pub at: i64,
     /// Who had it.
     pub from: Owner,
+}
+
+/// The whole story in a line, as the run that took the lock next writes it down.
+impl fmt::Display for Theft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = &self.from;
+        write!(
+            f,
+            "`{}` was stolen by {} at {} from run {} of `{}` by {}: {}",
+            plain(&self.lock),
+            plain(&self.by),
+            Time::from_milliseconds(self.at),
+            plain(&from.run),
+            plain(&from.playbook),
+            plain(&from.user),
+            plain(&self.reason)
+        )
+    }
 }
