@@ -1,8 +1,9 @@
 //! The machine against a scripted world: playbook and script in, the transcript of events out.
 //!
-//! Every story is also cut after every event, and resumed: with what was at work not done, and done. All of them must
-//! come to the same end, and do nothing twice that had finished.
+//! Every story is also cut after every event, and resumed, and cut once more: with what was at work not done, and done.
+//! All of them must come to the same end, and do nothing twice that had finished.
 
+mod cuts;
 mod world;
 
 mod asking;

@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use proptest::{collection::vec, prelude::*};
 
-use super::world::{Same, Story, World, cut_everywhere, plan};
+use super::{
+    cuts,
+    world::{Same, Story, World, plan},
+};
 use crate::{
     event::{Body, Event},
     machine::{Mode, State},
@@ -194,6 +197,6 @@ proptest! {
         if state.mode() == Mode::Ended {
             prop_assert!(!state.counts().contains_key("running"));
         }
-        cut_everywhere(Same::Nothing, &story);
+        cuts::everywhere(Same::Nothing, &story);
     }
 }

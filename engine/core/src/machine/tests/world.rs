@@ -9,6 +9,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::cuts;
 use crate::{
     diagnostic::{Diagnostic, Source},
     event::{Ask, Begun, Body, Event, FailOn, Finding, Goal, Reply, StepState, UndoResult},
@@ -186,6 +187,10 @@ pub(super) struct World {
     /// What a preview does not know.
     unknown: Vec<String>,
     at: i64,
+    /// Whether the state before a change is another one at each look.
+    pub drifts: bool,
+    /// In which order the answers come: 0 is the order of the commands, each other number another one.
+    pub order: u64,
 }
 
 impl World {
@@ -241,6 +246,20 @@ impl World {
         }
     }
 
+    /// Returns the one of some works that comes first.
+    fn pick(&mut self, works: &[usize]) -> Option<usize> {
+        if self.order == 0 || works.is_empty() {
+            return works.first().copied();
+        }
+        self.order = self
+            .order
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1)
+            | 1;
+        let (choices, dice) = (works.len() as u64, self.order >> 33);
+        works.get((dice % choices) as usize).copied()
+    }
+
     fn is_done(&self, step: &str) -> bool {
         self.done.get(step).copied().unwrap_or_default()
     }
@@ -271,11 +290,11 @@ pub(super) struct Story<'p> {
     pub worlds: Vec<World>,
     keeps_worlds: bool,
     /// After how many events a signal comes.
-    signal_after: Option<usize>,
+    signals_after: Vec<usize>,
     /// After each event: what is due then.
     pub dues: Vec<Vec<CommandId>>,
     /// Where a run that takes over another one begins.
-    base: State,
+    pub base: State,
 }
 
 #[derive(Clone, Debug)]
@@ -296,7 +315,7 @@ impl<'p> Story<'p> {
             plan,
             base: state.clone(),
             keeps_worlds: true,
-            signal_after: None,
+            signals_after: Vec::new(),
             dues: Vec::new(),
             state,
             world,
@@ -318,7 +337,7 @@ impl<'p> Story<'p> {
             plan: self.plan,
             base: self.base.clone(),
             keeps_worlds: true,
-            signal_after: None,
+            signals_after: Vec::new(),
             dues: Vec::new(),
             state,
             world: self.worlds[events - 1].clone(),
@@ -339,6 +358,7 @@ impl<'p> Story<'p> {
         let line = line(&event);
         self.state.apply(self.plan, &event);
         self.events.push(event);
+        self.check_decided();
         self.queue
             .extend(self.state.decide().into_iter().map(Work::Take));
         let settled = matches!(self.state.mode(), Mode::Stopped | Mode::Ended);
@@ -348,7 +368,7 @@ impl<'p> Story<'p> {
             "something is due until the run has ended or stopped, and nothing after that: {line}"
         );
         let is_signalled = self.world.signals.front() == Some(&line);
-        if (is_signalled || self.signal_after == Some(self.events.len())) && !settled {
+        if (is_signalled || self.signals_after.contains(&self.events.len())) && !settled {
             if is_signalled {
                 self.world.signals.pop_front();
             }
@@ -364,9 +384,27 @@ impl<'p> Story<'p> {
         self.keep_world();
     }
 
+    /// What an event makes due is due, and nothing is due twice.
+    fn check_decided(&self) {
+        let due: Vec<CommandId> = self.state.due().into_iter().map(|due| due.id).collect();
+        for (index, id) in due.iter().enumerate() {
+            assert!(
+                !due[..index].contains(id),
+                "{id:?} is due twice:\n{}",
+                self.transcript()
+            );
+        }
+        for command in self.state.decide() {
+            assert!(
+                due.contains(&command.id),
+                "{command:?} is decided and not due"
+            );
+        }
+    }
+
     /// Lets a signal come after so many events.
     pub(super) fn stop_after(&mut self, events: usize) {
-        self.signal_after = Some(events);
+        self.signals_after.push(events);
     }
 
     fn keep_world(&mut self) {
@@ -446,7 +484,10 @@ impl<'p> Story<'p> {
             },
             _ => None,
         };
-        let now = self.queue.iter().position(|work| sleeper(work).is_none());
+        let awake = self.queue.iter().enumerate();
+        let awake = awake.filter(|(_, work)| sleeper(work).is_none());
+        let awake: Vec<usize> = awake.map(|(index, _)| index).collect();
+        let now = self.world.pick(&awake);
         let next = now.or_else(|| {
             let sleepers = self.queue.iter().enumerate();
             let first = sleepers.min_by_key(|(_, work)| sleeper(work));
@@ -545,6 +586,10 @@ impl<'p> Story<'p> {
             return self.look_result(id, task, "do").map(Looked::Done);
         }
         let done = self.world.is_done(&id.step);
+        let was = match self.world.drifts {
+            true => self.world.at,
+            false => 0,
+        };
         match self.world.next(&id.step, "look").as_deref() {
             Some("unclear") => Ok(Looked::Unclear),
             Some(outcome) if outcome.starts_with("fail") => {
@@ -554,7 +599,7 @@ impl<'p> Story<'p> {
                 outcome_of(&outcome.replacen("done", "ok", 1)).map(Looked::Done)
             }
             other if !done => Ok(Looked::Needed {
-                before: Value::map(Fields::from([("was".to_owned(), Value::Int(0))])),
+                before: Value::map(Fields::from([("was".to_owned(), Value::Int(was))])),
                 summary: other.unwrap_or("0 -> 1").to_owned(),
                 diff: None,
             }),
@@ -636,12 +681,17 @@ impl<'p> Story<'p> {
         }
     }
 
-    /// Does what is under way in the world, without anything being written down.
-    pub(super) fn crash_after_acting(&mut self) {
+    /// Does what is under way in the world, without anything being written down; returns whether anything was.
+    pub(super) fn crash_after_acting(&mut self) -> bool {
+        let mut acted = false;
         for Command { id, job } in self.state.due() {
             let kind = match job {
                 Job::Perform { task, .. } => task.kind,
                 Job::Notify { .. } => "notify".to_owned(),
+                Job::Undo { .. } => {
+                    acted |= self.crash_after_undoing(&id.step);
+                    continue;
+                }
                 _ => continue,
             };
             let started = self.state.is_acting(&id.step);
@@ -653,8 +703,17 @@ impl<'p> Story<'p> {
                 .is_some_and(|outcome| !outcome.starts_with("ok"));
             if started && !fails && kind != "notify" {
                 self.world.act(&id.step);
+                acted = true;
             }
         }
+        acted
+    }
+
+    fn crash_after_undoing(&mut self, step: &str) -> bool {
+        let mut events = self.events.iter().rev();
+        let last = events.find(|event| &*event.step == step);
+        let begun = last.is_some_and(|event| matches!(event.body, Body::Undoing { .. }));
+        begun && self.world.done.insert(step.to_owned(), false) == Some(true)
     }
 
     /// Keeps no worlds from here on: a long run that is not cut needs none.
@@ -692,6 +751,11 @@ impl<'p> Story<'p> {
         let done = self.world.done.iter().filter(|(_, done)| **done);
         for (key, _) in done {
             write!(text, "\nleft: {key}").expect("text can be written");
+        }
+        if let Some(ended) = self.state.ended() {
+            let outputs = Value::map(ended.outputs.clone()).to_stored();
+            write!(text, "\ngives: {outputs}\ndirty: {:?}", ended.dirty)
+                .expect("text can be written");
         }
         text
     }
@@ -893,7 +957,7 @@ pub(super) fn check_cut(same: Same, yaml: &str, script: &str, expect: &str) {
         expect.join("\n"),
         found.join("\n")
     );
-    cut_everywhere(same, &story);
+    cuts::everywhere(same, &story);
 }
 
 /// Runs a playbook to where it ends or stops.
@@ -901,61 +965,6 @@ pub(super) fn run<'p>(plan: &'p Plan, script: &str) -> Story<'p> {
     let mut story = Story::begin(plan, World::read(script));
     story.drive();
     story
-}
-
-/// Cuts a run after every event, with what is at work then done and not done, and compares the ends.
-#[track_caller]
-pub(super) fn cut_everywhere(same: Same, story: &Story<'_>) {
-    for events in 1..=story.events.len() {
-        for acts in [false, true] {
-            let mut again = story.cut(events);
-            let begins = again.transcript();
-            if again.state.mode() == Mode::Ended {
-                assert!(again.state.due().is_empty());
-                continue;
-            }
-            if acts {
-                again.crash_after_acting();
-            }
-            if again.state.mode() != Mode::Stopped {
-                again.resume(Goal::Work);
-            }
-            again.drive();
-            let case = || {
-                let whole = again.transcript();
-                format!(
-                    "cut after {events} (acts: {acts})\n{begins}-- cut --\n{}\nuncut:\n{}",
-                    &whole[begins.len()..],
-                    story.transcript()
-                )
-            };
-            for event in &story.events[..events] {
-                if matches!(&event.body, Body::Finished(finished) if finished.state == StepState::Changed)
-                {
-                    let key = &*event.step;
-                    let (then, now) = (&story.worlds[events - 1].acted, &again.world.acted);
-                    assert_eq!(
-                        then.get(key),
-                        now.get(key),
-                        "{key} is done again: {}",
-                        case()
-                    );
-                }
-            }
-            if same == Same::Everything {
-                assert_eq!(again.end(), story.end(), "{}", case());
-                assert_eq!(again.world.acted, story.world.acted, "{}", case());
-            }
-            if same == Same::Outcome {
-                assert_eq!(
-                    again.end().lines().next(),
-                    story.end().lines().next(),
-                    "{}",
-                    case()
-                );
-            }
-        }
-    }
 }
 
 impl State {
@@ -966,7 +975,7 @@ impl State {
     }
 
     /// Returns how each step stands, by its address.
-    fn standing(&self) -> BTreeMap<String, StepState> {
+    pub(super) fn standing(&self) -> BTreeMap<String, StepState> {
         self.keys
             .iter()
             .filter(|(key, _)| !key.is_empty())
