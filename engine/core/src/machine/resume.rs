@@ -106,6 +106,8 @@ impl State {
     fn recheck(&mut self, plan: &Plan) -> bool {
         match self.root() {
             Some(root) if self.frames[root].phase != Phase::Ended => {
+                // What a guard had come to and nobody has written down is asked again with the others.
+                self.answered(root);
                 self.rechecking = true;
                 self.frames[root].phase = Phase::Require;
                 self.advance(plan, root);

@@ -493,3 +493,19 @@ fn a_message_is_sent_again_when_in_doubt() {
         ",
     );
 }
+
+#[test]
+fn what_a_guard_had_come_to_when_the_engine_died_is_due_once() {
+    check(
+        "guards: [{that: 1 == 2, else: not today}]
+steps:
+  - id: a
+    test.change: {}
+",
+        "",
+        "
+        Guard(0) is false not today (`1 == 2`)
+        ended refused
+        ",
+    );
+}
