@@ -7,6 +7,8 @@ mod cuts;
 mod world;
 
 mod asking;
+mod corpus;
+mod coverage;
 mod doubt;
 mod failing;
 mod growth;

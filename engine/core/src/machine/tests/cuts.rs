@@ -75,7 +75,7 @@ fn compare(
         let lines: Vec<&str> = lines.lines().collect();
         let (before, after) = lines.split_at(events);
         format!(
-            "{case}\n{}\n-- cut --\n{}\nuncut:\n{}",
+            "{case}\n{}\n-- last cut --\n{}\nuncut:\n{}",
             before.join("\n"),
             after.join("\n"),
             uncut.transcript()

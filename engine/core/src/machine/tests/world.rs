@@ -187,6 +187,8 @@ pub(super) struct World {
     /// What a preview does not know.
     unknown: Vec<String>,
     at: i64,
+    /// Whether a question is written down before anybody hears it. Most transcripts are shorter without.
+    writes_questions: bool,
     /// Whether the state before a change is another one at each look.
     pub drifts: bool,
     /// In which order the answers come: 0 is the order of the commands, each other number another one.
@@ -195,7 +197,8 @@ pub(super) struct World {
 
 impl World {
     /// A line of the script is `step: outcome; outcome`, with a phase behind the step (`look`, `probe`, `undo`,
-    /// `ask`) where it is not what the step does; or `resume: work; roll back`, `signal: LINE`, `unknown: step`.
+    /// `ask`) where it is not what the step does; or `resume: work; roll back`, `signal: LINE`, `unknown: step`,
+    /// `questions: written`.
     pub(super) fn read(script: &str) -> World {
         let mut world = World::default();
         world.tell(script);
@@ -215,6 +218,7 @@ impl World {
             match name {
                 "resume" => world.goals = outcomes.map(|goal| goal_of(&goal)).collect(),
                 "signal" => world.signals.push_back(rest.to_owned()),
+                "questions" => world.writes_questions = rest == "written",
                 "unknown" => world.unknown = outcomes.collect(),
                 name => {
                     let name = match name.contains(' ') {
@@ -227,7 +231,8 @@ impl World {
         }
     }
 
-    fn next(&mut self, step: &str, phase: &str) -> Option<String> {
+    /// Returns under which name the script speaks of a step.
+    fn key(&self, step: &str, phase: &str) -> String {
         let step = match step.is_empty() {
             true => "run",
             false => step,
@@ -235,10 +240,14 @@ impl World {
         // A round of a loop may have its own words, or share those of its step.
         let (_, id) = step.rsplit_once('/').unwrap_or(("", step));
         let own = format!("{step} {phase}");
-        let key = match self.script.contains_key(&own) {
+        match self.script.contains_key(&own) {
             true => own,
             false => format!("{id} {phase}"),
-        };
+        }
+    }
+
+    fn next(&mut self, step: &str, phase: &str) -> Option<String> {
+        let key = self.key(step, phase);
         let queue = self.script.get_mut(&key)?;
         match queue.len() {
             1 if !["do", "ask", "require"].contains(&phase) => queue.front().cloned(),
@@ -566,7 +575,12 @@ impl<'p> Story<'p> {
             }
             Job::Undo { record, .. } => self.undo(id, &record),
             Job::Sleep(_) => self.answer(&id, Answer::Slept),
-            Job::Ask(question) => self.ask(&id, &question.ask),
+            Job::Ask(question) => {
+                if self.world.writes_questions {
+                    self.write(&id.step, Body::Asked((*question).clone()));
+                }
+                self.ask(&id, &question.ask)
+            }
         }
     }
 
@@ -613,7 +627,8 @@ impl<'p> Story<'p> {
             None => Ok(own_result(task)),
         };
         match &result {
-            Ok(_) => self.world.act(&id.step),
+            Ok(_) if task.effect > Effect::Read => self.world.act(&id.step),
+            Ok(_) => {}
             Err(failure) if failure.message == "do it half" => {
                 self.world.done.insert(id.step.to_string(), true);
             }
@@ -685,23 +700,22 @@ impl<'p> Story<'p> {
     pub(super) fn crash_after_acting(&mut self) -> bool {
         let mut acted = false;
         for Command { id, job } in self.state.due() {
-            let kind = match job {
-                Job::Perform { task, .. } => task.kind,
-                Job::Notify { .. } => "notify".to_owned(),
+            match job {
+                Job::Perform { task, .. } if task.effect > Effect::Read => {}
                 Job::Undo { .. } => {
                     acted |= self.crash_after_undoing(&id.step);
                     continue;
                 }
                 _ => continue,
-            };
+            }
             let started = self.state.is_acting(&id.step);
             let fails = self
                 .world
                 .script
-                .get(&format!("{} do", id.step))
+                .get(&self.world.key(&id.step, "do"))
                 .and_then(|queue| queue.front())
                 .is_some_and(|outcome| !outcome.starts_with("ok"));
-            if started && !fails && kind != "notify" {
+            if started && !fails {
                 self.world.act(&id.step);
                 acted = true;
             }
