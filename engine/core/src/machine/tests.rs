@@ -12,6 +12,8 @@ mod coverage;
 mod doubt;
 mod failing;
 mod growth;
+mod invariants;
+mod made;
 mod many;
 mod random;
 mod repeating;

@@ -6,17 +6,37 @@ use crate::{
     machine::Mode,
 };
 
-/// How many pairs of cuts are tried of one story; where there are more, an even spread of them.
-const PAIRS: usize = 400;
+/// How many cuts, and how many pairs of cuts, are tried of one story; where there are more, an even spread of them.
+#[derive(Clone, Copy)]
+pub(super) struct Cuts {
+    pub singles: usize,
+    pub pairs: usize,
+}
 
-/// Cuts a run after every event, and what comes of that once more after every further event.
+/// Cuts a run after every event, and what comes of that once more after further events.
 ///
 /// What is at work at a cut is then done in the world, or not.
 #[track_caller]
 pub(super) fn everywhere(same: Same, story: &Story<'_>) {
-    let mut spread = Spread::over(story.events.len());
+    let cuts = Cuts {
+        singles: usize::MAX,
+        pairs: 400,
+    };
+    at(cuts, same, story);
+}
+
+/// Cuts a run after some of its events, and what comes of that once more.
+#[track_caller]
+pub(super) fn at(cuts: Cuts, same: Same, story: &Story<'_>) {
+    // Twice as many events as cuts, and each cut in two ways.
+    let singles = story.events.len() * 2;
+    let mut single = Spread::of(cuts.singles, singles);
+    let mut pair = Spread::of(cuts.pairs, singles.min(cuts.singles) * story.events.len());
     for first in 1..=story.events.len() {
         for acts in [false, true] {
+            if !single.is_taken() {
+                continue;
+            }
             let Some(again) = cut(story, first, acts) else {
                 continue;
             };
@@ -24,7 +44,7 @@ pub(super) fn everywhere(same: Same, story: &Story<'_>) {
             compare(same, story, first, &again, story, &case);
             for second in first + 1..=again.events.len() {
                 for acts in [false, true] {
-                    if !spread.is_taken() {
+                    if !pair.is_taken() {
                         continue;
                     }
                     let Some(twice) = cut(&again, second, acts) else {
@@ -113,12 +133,11 @@ struct Spread {
 }
 
 impl Spread {
-    /// Returns the spread over the pairs of cuts of a run with so many events.
-    fn over(events: usize) -> Spread {
-        // Twice as many events as cuts, and each cut in two ways. An odd number takes both ways in turn.
-        let pairs = events * events * 2;
+    /// Returns the spread that takes about `some` of `all`.
+    fn of(some: usize, all: usize) -> Spread {
+        // An odd number takes each of two ways in turn.
         Spread {
-            every: (pairs / PAIRS) | 1,
+            every: (all / some) | 1,
             at: 0,
         }
     }

@@ -347,7 +347,7 @@ impl<'p> Story<'p> {
             base: self.base.clone(),
             keeps_worlds: true,
             signals_after: Vec::new(),
-            dues: Vec::new(),
+            dues: self.dues[..events].to_vec(),
             state,
             world: self.worlds[events - 1].clone(),
             events: self.events[..events].to_vec(),
@@ -716,6 +716,7 @@ impl<'p> Story<'p> {
                 .and_then(|queue| queue.front())
                 .is_some_and(|outcome| !outcome.starts_with("ok"));
             if started && !fails {
+                self.world.next(&id.step, "do");
                 self.world.act(&id.step);
                 acted = true;
             }
@@ -787,7 +788,8 @@ fn action(task: &Task) -> Description {
     Description::new(format!("{} {}", task.kind, task.arguments.display()))
 }
 
-fn undo(id: &CommandId, task: &Task) -> Option<UndoRecord> {
+/// Returns the undo that a step of a fake kind has.
+pub(super) fn undo(id: &CommandId, task: &Task) -> Option<UndoRecord> {
     let again = match task.kind.as_str() {
         AGAIN => Some(task.arguments.get("of")?.as_str()?.to_owned()),
         CHANGES => None,
@@ -982,7 +984,7 @@ pub(super) fn run<'p>(plan: &'p Plan, script: &str) -> Story<'p> {
 }
 
 impl State {
-    fn is_acting(&self, key: &str) -> bool {
+    pub(super) fn is_acting(&self, key: &str) -> bool {
         self.keys
             .get(key)
             .is_some_and(|frame| self.frames[*frame].acting)
