@@ -118,7 +118,7 @@ impl State {
         this.started = true;
         this.phase = Phase::Inside;
         this.inside = Some(Box::new(inside));
-        self.register_structure(plan, frame);
+        self.register_by_hand(plan, frame);
         match &node.body {
             Body::Call { scope, with } => self.call(plan, frame, *scope, with),
             _ => self.advance(plan, frame),

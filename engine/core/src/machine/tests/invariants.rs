@@ -6,7 +6,9 @@ use proptest::test_runner::TestCaseError;
 
 use super::world::{self, Story};
 use crate::{
-    event::{Body, Event, FailOn, Finding, Goal, Outcome, Reply, StepKey, StepState, UndoResult},
+    event::{
+        Ask, Body, Event, FailOn, Finding, Goal, Outcome, Reply, StepKey, StepState, UndoResult,
+    },
     kind::{Class, Description, Effect, Failure, Looked, UndoLook, UndoRecord},
     machine::{
         Answer, CommandId, Job, JobPhase, Mode, State,
@@ -201,12 +203,28 @@ fn undo_of(plan: &Plan, state: &State, key: &str) -> Option<Needed> {
     })
 }
 
+/// Returns whether a person is asked to do what the step at `key` says.
+fn is_asked_to_act(state: &State, key: &str) -> bool {
+    state.due().iter().any(|command| {
+        let asks = matches!(&command.job, Job::Ask(question) if question.ask == Ask::Manual);
+        asks && *command.id.step == *key
+    })
+}
+
 /// What was registered, in the order of its start.
 fn registered(plan: &Plan, state: &mut State, events: &[Event]) -> Vec<Needed> {
     let mut registered: Vec<Needed> = Vec::new();
     for event in events {
+        let begins = match &event.body {
+            Body::Started { .. } | Body::Entered { .. } => true,
+            Body::Answered {
+                reply: Reply::Yes | Reply::Done { .. } | Reply::Failed { .. },
+                ..
+            } => is_asked_to_act(state, &event.step),
+            _ => false,
+        };
         state.apply(plan, event);
-        if !matches!(event.body, Body::Started { .. } | Body::Entered { .. }) {
+        if !begins {
             continue;
         }
         if let Some(needed) = undo_of(plan, state, &event.step)

@@ -414,7 +414,7 @@ impl Written {
                 keys
             }
             With::Timeout if is_kind => one("timeout", "20s"),
-            With::Rollback if step.is_structure() && !place.aside => {
+            With::Rollback if step.is_done_by_hand() && !place.aside => {
                 vec![("rollback", format!("[{{id: {id}_back, command: {{}}}}]"))]
             }
             With::Rollback if matches!(step.what, What::Change) && !place.aside => {
@@ -472,6 +472,11 @@ impl Made {
 
     fn is_structure(&self) -> bool {
         !self.inside().is_empty()
+    }
+
+    /// Returns whether only the playbook can say how it is undone.
+    fn is_done_by_hand(&self) -> bool {
+        self.is_structure() || matches!(self.what, What::Manual)
     }
 
     /// Returns whether later steps may name its results.
