@@ -260,10 +260,8 @@ fn undos_come_in_order(story: &Story<'_>, earlier: &[Event]) -> Result<(), Strin
         match &event.body {
             Body::Stopping { .. } => stopping = true,
             Body::Resumed { .. } => stopping = false,
-            Body::Undone(found) => match &found.result {
-                UndoResult::Failed(failure) if failure.class == Class::Cancelled && stopping => {}
-                _ => undone.push(&event.step),
-            },
+            Body::Undone(found) if is_stopped(&found.result, stopping) => {}
+            Body::Undone(_) => undone.push(&event.step),
             _ => {}
         }
     }
@@ -278,6 +276,12 @@ fn undos_come_in_order(story: &Story<'_>, earlier: &[Event]) -> Result<(), Strin
     must(!whole || undone.len() == order.len(), || {
         format!("undone are only {undone:?} of {order:?}")
     })
+}
+
+/// Returns whether an undo was broken off with the run: then it has not come to an end.
+fn is_stopped(result: &UndoResult, stopping: bool) -> bool {
+    let is_cancelled = |failure: &Failure| failure.class == Class::Cancelled;
+    stopping && matches!(result, UndoResult::Failed(failure) if is_cancelled(failure))
 }
 
 /// Outcome and exit code follow from what has happened.
@@ -297,6 +301,8 @@ fn the_end_is_told_as_it_is(story: &Story<'_>) -> Result<(), String> {
                 stopped_by = None;
                 undo_wanted |= *goal == Goal::RollBack;
             }
+            // What was stopped with the run is still to be undone.
+            Body::Undone(found) if is_stopped(&found.result, stopped_by.is_some()) => {}
             Body::Undone(found) => {
                 remains |= found.result.remains().is_some();
                 undone = true;
