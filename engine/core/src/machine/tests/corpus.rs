@@ -454,6 +454,42 @@ steps:
         yaml: "steps:\n  - {id: a, test.change: {}}\n  - {id: b, test.change: {}}\n",
         script: "b: fail cancelled; ok\nsignal: b started\nresume: work",
     },
+    Told {
+        name: "locks, and more than one person",
+        same: Same::Everything,
+        yaml: r#"
+locks: [web]
+steps:
+  - id: a
+    confirm: {message: Sure?, approvers: 2, not_starter: true, deadline: 24h}
+    test.change: {}
+"#,
+        script: "anybody says: @bob yes; @eve yes; @bob yes; @eve yes; @bob yes; @eve yes; @bob yes; @eve yes",
+    },
+    Told {
+        name: "locks that another run holds",
+        same: Same::Everything,
+        yaml: "locks: [web]\nsteps:\n  - {id: a, test.change: {}}\n",
+        script: "run lock: held by another run",
+    },
+    Told {
+        name: "nobody is there",
+        same: Same::Nothing, // It waits as often as it is asked.
+        yaml: "steps:\n  - {id: a, confirm: true, test.change: {}}\n",
+        script: "anybody says: away",
+    },
+    Told {
+        name: "cancelled",
+        same: Same::Nothing, // The signal comes after one line.
+        yaml: "steps:\n  - {id: a, test.change: {}}\n  - {id: b, test.change: {}}\n",
+        script: "signal: a changed\nresume: cancel",
+    },
+    Told {
+        name: "given up",
+        same: Same::Nothing, // The signal comes after one line.
+        yaml: "steps:\n  - {id: a, test.change: {}}\n  - {id: b, test.change: {}}\n",
+        script: "signal: a changed\nresume: give up",
+    },
 ];
 
 #[test]

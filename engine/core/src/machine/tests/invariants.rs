@@ -296,7 +296,7 @@ fn the_end_is_told_as_it_is(story: &Story<'_>) -> Result<(), String> {
             Body::Begun(begun) => undo_wanted = begun.undoes.is_some(),
             Body::Finished(finished) => findings.extend(&finished.findings),
             Body::Raised(finding) => findings.push(finding),
-            Body::Stopping { by } => stopped_by = Some(by),
+            Body::Stopping { by, .. } => stopped_by = Some(by),
             Body::Resumed { goal, .. } => {
                 stopped_by = None;
                 undo_wanted |= *goal == Goal::RollBack;
@@ -317,6 +317,7 @@ fn the_end_is_told_as_it_is(story: &Story<'_>) -> Result<(), String> {
     })?;
     let outcome = story.state.ended().map(|ended| ended.outcome);
     let code = match (outcome, worst) {
+        (None, _) if story.state.mode() == Mode::Waiting => 4,
         (None, _) if story.state.mode() == Mode::Stopped && stopped_by.is_none() => 1,
         (None, _) => 6,
         (Some(Outcome::RollbackIncomplete), _) => 5,
@@ -533,6 +534,8 @@ fn answers(undo: Option<UndoRecord>) -> Vec<Answer> {
         },
         Answer::Undoing,
         Answer::Slept,
+        Answer::Locked(Ok(Vec::new())),
+        Answer::Locked(Err("held".to_owned())),
     ];
     answers.extend(results.iter().cloned().map(Answer::Probed));
     answers.extend(results.iter().cloned().map(|result| Answer::Finished {
@@ -550,6 +553,8 @@ fn answers(undo: Option<UndoRecord>) -> Vec<Answer> {
     answers.extend(replies.map(|reply| Answer::Replied {
         by: "eve".to_owned(),
         reply,
+        reason: String::new(),
+        said: Time::default(),
     }));
     answers.extend(undone.map(Answer::Undone));
     answers

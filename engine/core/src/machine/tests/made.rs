@@ -390,6 +390,8 @@ impl Written {
                     &format!("[{{{each}that: {that}, severity: {severity}}}]"),
                 )
             }
+            // What an attempt has changed before it failed is found done by the look after a cut, and else tried again.
+            With::Retry(_) if self.is_honest && step.misses_what_it_expects() => Vec::new(),
             With::Retry(doubles) if is_kind => one(
                 "retry",
                 match doubles {
@@ -434,6 +436,11 @@ impl Written {
                 Vec::new()
             }
             With::Probe(words) => {
+                // How often it is asked depends on the cuts.
+                let words = match self.is_honest {
+                    true => &words[..1],
+                    false => words,
+                };
                 self.say(&format!("{id} probe"), words);
                 Vec::new()
             }
@@ -487,6 +494,11 @@ impl Made {
     fn is_told_by_its_look(&self) -> bool {
         let is_scripted = self.with.iter().any(|with| matches!(with, With::Look(_)));
         !is_scripted && !matches!(self.what, What::Command(_))
+    }
+
+    fn misses_what_it_expects(&self) -> bool {
+        let misses = |with: &With| matches!(with, With::Expect("failure", _, false));
+        self.with.iter().any(misses)
     }
 
     fn naming(&self) -> Option<&With> {

@@ -140,6 +140,8 @@ fn word_of(goal: Goal) -> &'static str {
     match goal {
         Goal::Work => "work",
         Goal::RollBack => "roll back",
+        Goal::Cancel => "cancel",
+        Goal::GiveUp => "give up",
     }
 }
 
