@@ -55,9 +55,18 @@ impl fmt::Debug for Case {
 
 fn case() -> impl Strategy<Value = Case> {
     let word = select(vec![
-        "yes", "--yes", "no", "skip", "failed", "done", "retry", "undo", "stop", "silence",
+        "yes", "--yes", "no", "skip", "failed", "done", "retry", "undo", "stop", "silence", "away",
+        "@bob yes",
     ]);
-    let goal = || select(vec![Goal::Work, Goal::Work, Goal::RollBack]);
+    let goals = [
+        Goal::Work,
+        Goal::Work,
+        Goal::Work,
+        Goal::RollBack,
+        Goal::Cancel,
+        Goal::GiveUp,
+    ];
+    let goal = || select(goals.to_vec());
     let kill = (0..1000_usize, any::<bool>(), goal());
     let head = select(vec![
         "",
