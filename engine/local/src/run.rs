@@ -34,7 +34,10 @@ pub use self::{
 };
 use self::{host::StepHost, project::Projector, work::Done};
 pub(crate) use self::{requires::missing, work::treat};
-use crate::journal::{Journal, JournalError, NewEvent, RunWriter, Sync};
+use crate::{
+    fault::{self, Point},
+    journal::{Journal, JournalError, NewEvent, RunWriter, Sync},
+};
 
 /// The kinds by name.
 pub type Kinds = Arc<HashMap<&'static str, Kind>>;
@@ -159,21 +162,12 @@ impl Run {
         begun: Begun,
         around: Surroundings,
     ) -> Result<Run, RunError> {
-        let writer = journal.begin(&begun.run)?;
         let sync = if plan.effect() > Effect::Read {
             Sync::Yes
         } else {
             Sync::No
         };
-        for scope in &plan.scopes {
-            writer
-                .folder()
-                .keep_text(&scope.text, sync)
-                .map_err(JournalError::from)?;
-        }
-        if sync == Sync::Yes {
-            writer.folder().sync_texts().map_err(JournalError::from)?;
-        }
+        let writer = begin_with_texts(journal, &plan, &begun.run, sync)?;
         let mut run = Run::new(plan, State::new(), writer, around, begun.clone());
         run.write(&Event {
             at: run.around.clock.now(),
@@ -195,14 +189,7 @@ impl Run {
         begun: Begun,
         around: Surroundings,
     ) -> Result<Run, RunError> {
-        let writer = journal.begin(&begun.run)?;
-        for scope in &plan.scopes {
-            writer
-                .folder()
-                .keep_text(&scope.text, Sync::Yes)
-                .map_err(JournalError::from)?;
-        }
-        writer.folder().sync_texts().map_err(JournalError::from)?;
+        let writer = begin_with_texts(journal, &plan, &begun.run, Sync::Yes)?;
         let mut run = Run::new(plan, state.take_over(), writer, around, begun.clone());
         run.write(&Event {
             at: run.around.clock.now(),
@@ -496,7 +483,9 @@ impl Run {
     }
 
     fn finish(mut self) -> Result<Summary, RunError> {
+        fault::pass(Point::EndBefore);
         self.flush(Sync::Yes)?;
+        fault::pass(Point::EndWritten);
         let head = self
             .writer
             .head()
@@ -527,6 +516,35 @@ impl Run {
             question: question.clone(),
             inputs,
         }
+    }
+}
+
+/// Begins a run in the journal and keeps the texts of its playbooks.
+///
+/// On a full disk the reserve is given up for them: the run may be the one that makes room.
+fn begin_with_texts(
+    journal: &Journal,
+    plan: &Plan,
+    run: &str,
+    sync: Sync,
+) -> Result<RunWriter, JournalError> {
+    let begin = || {
+        let writer = journal.begin(run)?;
+        for scope in &plan.scopes {
+            writer.folder().keep_text(&scope.text, Sync::No)?;
+        }
+        if sync == Sync::Yes {
+            writer.folder().sync_texts()?;
+        }
+        Ok(writer)
+    };
+    match begin() {
+        Err(error)
+            if JournalError::is_full(&error) && journal.release_reserve().is_ok_and(|it| it) =>
+        {
+            begin()
+        }
+        begun => begun,
     }
 }
 

@@ -19,7 +19,10 @@ use runwright_core::{
 };
 
 use super::{Interrupt, Opened, Run, RunError, Vault, Waiting, What, host::StepHost};
-use crate::folder::RunFolder;
+use crate::{
+    fault::{self, Point},
+    folder::RunFolder,
+};
 
 /// How long a step that was told to end may still take before it is let go.
 const GRACE: Duration = Duration::from_secs(15);
@@ -260,7 +263,9 @@ impl Run {
         let vault = self.around.vault.clone();
         Box::pin(async move {
             let started = Instant::now();
+            fault::pass(Point::PerformBefore);
             let result = limited(action.perform(&cx, before.as_ref()), task.timeout, &host).await;
+            fault::pass(Point::PerformAfter);
             let result = match result {
                 Ok(result) => Ok(treat(&vault, &cx.step, &task.sensitive, result)),
                 Err(failure) => Err(vault.mask_failure(failure)),
@@ -314,10 +319,12 @@ impl Run {
         let (cx, host) = self.cx(id);
         let vault = self.around.vault.clone();
         Box::pin(async move {
+            fault::pass(Point::UndoBefore);
             let result = match limited(undo.perform(&cx), timeout, &host).await {
                 Ok(()) => UndoResult::Undone,
                 Err(failure) => UndoResult::Failed(vault.mask_failure(failure)),
             };
+            fault::pass(Point::UndoAfter);
             host.finish();
             Done::Answer(Answer::Undone(result))
         })
