@@ -11,6 +11,8 @@ use std::{
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
+use runwright_core::event::Body;
+use runwright_local::{journal::RunFilter, run::events};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 
@@ -355,6 +357,17 @@ impl World {
         let runs: Json = serde_json::from_str(ended.stdout.trim()).unwrap_or_default();
         let text = |name: &str| runs[0][name].as_str().map(str::to_owned);
         Some((text("run")?, text("state")?))
+    }
+
+    /// Returns whether a step of any run has started to act.
+    pub(super) fn has_started(&self) -> bool {
+        let journal = self.sandbox.verified_journal();
+        let runs = journal.runs(&RunFilter::default(), 10).expect("runs");
+        runs.iter().any(|record| {
+            let events = events(&journal, &record.run).expect("events");
+            let mut bodies = events.iter().map(|event| &event.body);
+            bodies.any(|body| matches!(body, Body::Started { .. }))
+        })
     }
 
     /// Returns what the commands have noted.

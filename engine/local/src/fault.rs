@@ -173,6 +173,7 @@ mod tests {
         assert!(!names.contains(&"count"));
     }
 
+    #[cfg(debug_assertions)]
     #[test]
     fn what_is_no_fault_is_refused() {
         for text in ["", "begun", "begun:", "begun:0", "begun:x", "nowhere:1"] {
