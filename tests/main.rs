@@ -7,6 +7,7 @@ mod crash;
 mod daily_health;
 mod full_disk;
 mod kills;
+mod locks;
 mod output;
 mod prompts;
 mod rollback;
