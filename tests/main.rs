@@ -7,6 +7,7 @@ mod crash;
 mod daily_health;
 mod full_disk;
 mod kills;
+mod locked_runs;
 mod locks;
 mod output;
 mod prompts;

@@ -138,6 +138,7 @@ impl From<runwright_local::run::RunError> for CliError {
     fn from(error: runwright_local::run::RunError) -> CliError {
         match error {
             runwright_local::run::RunError::Journal(error) => error.into(),
+            runwright_local::run::RunError::Locked(error) => (*error).into(),
             other => CliError::new(other.to_string()),
         }
     }

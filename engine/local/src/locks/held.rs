@@ -90,6 +90,25 @@ impl Held {
         Ok(())
     }
 
+    /// Hands the locks over to another run, which goes on from this one. Durable when this returns, where they are kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`Held::keep`]; what could not be handed over is still the first run's.
+    pub fn pass_to(&mut self, run: &str, user: &str) -> Result<(), LocksError> {
+        run.clone_into(&mut self.claim.run);
+        user.clone_into(&mut self.claim.user);
+        let kept = if self.kept { Kept::Yes } else { Kept::No };
+        for lock in self.files.values_mut() {
+            let stolen = lock.stolen.clone();
+            lock.write(&self.claim, kept, stolen)?;
+            if self.kept {
+                lock.file.sync()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the records and frees the locks: the run has ended, or has changed nothing. Durable when this returns,
     /// where they were kept.
     ///

@@ -2,9 +2,13 @@
 //!
 //! A record is a line of JSON and the last whole one counts, so a write that is cut off leaves the one before.
 
+use std::fmt;
+
 use camino::Utf8PathBuf;
+use runwright_core::units::Time;
 use serde::{Deserialize, Serialize};
 
+use super::error::plain;
 use crate::lock::{self, Holder};
 
 /// The version of the records that this program writes.
@@ -57,6 +61,21 @@ impl Owner {
             true => Holder::Pid(self.pid),
             false => Holder::Unknown,
         }
+    }
+}
+
+impl fmt::Display for Theft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = Time::from_milliseconds(self.at);
+        write!(
+            f,
+            "{} took the lock `{}` at {at} from the run {} of {}: {}",
+            plain(&self.by),
+            plain(&self.lock),
+            plain(&self.from.run),
+            plain(&self.from.user),
+            plain(&self.reason),
+        )
     }
 }
 

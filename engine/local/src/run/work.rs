@@ -29,6 +29,7 @@ use super::{
 use crate::{
     fault::{self, Point},
     folder::RunFolder,
+    locks::{Held, LocksError},
 };
 
 /// How long a step that was told to end may still take before it is let go.
@@ -50,6 +51,8 @@ pub(super) enum Done {
     ),
     /// An undo has looked.
     UndoLooked(Result<UndoLook, Failure>, Arc<dyn Undoes>, Option<Span>),
+    /// What came of taking locks.
+    Locked(Result<Held, LocksError>),
     /// A question was taken back before anybody answered.
     Withdrawn,
     /// Nobody answers a question here.
@@ -179,6 +182,7 @@ impl Run {
                     ))
                 })
             }
+            What::Lock(names, may_wait) => self.lock(names, may_wait),
             What::Probe(task) => self.look(id, task, |_, look, _| match look {
                 Ok(Looked::Done(result)) => Answer::Probed(Ok(result)),
                 Ok(_) => Answer::Probed(Err(Failure::internal("ask a kind that only acts"))),
@@ -422,6 +426,7 @@ impl Run {
                 self.park(id);
                 return Ok(());
             }
+            Done::Locked(taken) => self.locked(taken),
             Done::Withdrawn => return Ok(()),
             Done::Interruption(said) => return self.after_interruption(said),
         };
