@@ -33,7 +33,7 @@ use self::{
 use crate::harness::{Ended, until};
 
 /// How many rounds a test run does; `RUNWRIGHT_KILLS` says otherwise.
-const ROUNDS: u64 = 230;
+const ROUNDS: u64 = 240;
 
 /// How many rounds run beside each other, each in a world of its own.
 const WORLDS: u64 = 2;
@@ -96,10 +96,10 @@ fn kill_9_at_every_point_and_any_moment_leaves_all_done_or_all_undone() {
     if count >= ROUNDS {
         assert!(tally.kills >= 200, "{tally:?}");
         assert!(
-            tally.at_points >= 140 && tally.at_moments >= 30,
+            tally.at_points >= 150 && tally.at_moments >= 40,
             "{tally:?}"
         );
-        assert!(tally.at_calls >= 15 && tally.again >= 10, "{tally:?}");
+        assert!(tally.at_calls >= 10 && tally.again >= 10, "{tally:?}");
         assert!(tally.done >= 50 && tally.undone >= 50, "{tally:?}");
     }
     assert_eq!(WORLDS, worlds.len() as u64);
