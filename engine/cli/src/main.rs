@@ -53,6 +53,8 @@ enum Command {
 fn main() -> ExitCode {
     let Cli { settings, command } = Cli::parse();
     settings.start_tracing();
+    #[cfg(debug_assertions)]
+    arm();
     let done = match command {
         Command::Run(args) => run::run(&settings, args),
         Command::Plan(args) => plan::plan(&settings, &args),
@@ -73,6 +75,14 @@ fn main() -> ExitCode {
             error.print(settings.colour());
             ExitCode::from(error.code)
         }
+    }
+}
+
+/// Arms a fault point of a test build: see [`runwright_local::fault`].
+#[cfg(debug_assertions)]
+fn arm() {
+    if let Ok(fault) = std::env::var("RUNWRIGHT_FAULT") {
+        runwright_local::fault::arm(&fault).expect("a fault is `POINT:N` or `count:FILE`");
     }
 }
 

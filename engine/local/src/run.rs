@@ -44,6 +44,7 @@ pub use self::{
 };
 pub(crate) use self::{requires::missing, work::treat};
 use crate::{
+    fault::{self, Point},
     journal::{Journal, JournalError, NewEvent, Row, RunWriter, Sync},
     locks::{Held, LocksError},
 };
@@ -230,13 +231,12 @@ impl Run {
         begun: Begun,
         around: Surroundings,
     ) -> Result<Run, RunError> {
-        let writer = journal.begin(&begun.run)?;
         let sync = if plan.effect() > Effect::Read {
             Sync::Yes
         } else {
             Sync::No
         };
-        keep_texts(&writer, &plan, sync)?;
+        let writer = begin_with_texts(journal, &plan, &begun.run, sync)?;
         let mut run = Run::new(plan, State::new(), writer, around, begun);
         run.write_begun()?;
         Ok(run)
@@ -255,8 +255,7 @@ impl Run {
         around: Surroundings,
     ) -> Result<Run, RunError> {
         let held = locking::again(journal, &begun, &around, state.held(), true).await?;
-        let writer = journal.begin(&begun.run)?;
-        keep_texts(&writer, &plan, Sync::Yes)?;
+        let writer = begin_with_texts(journal, &plan, &begun.run, Sync::Yes)?;
         let mut run = Run::new(plan, state.take_over(), writer, around, begun);
         run.held = held;
         run.write_begun()?;
@@ -287,8 +286,7 @@ impl Run {
             .clone()
             .take_over_from(&plan, from.map_or("", |from| from))
             .map_err(|why| RunError::unreadable(&first.run, &why))?;
-        let writer = journal.begin(&begun.run)?;
-        keep_texts(&writer, &plan, Sync::Yes)?;
+        let writer = begin_with_texts(journal, &plan, &begun.run, Sync::Yes)?;
         around.clock.not_before(state.now());
         let mut run = Run::new(plan.clone(), taken_over, writer, around, begun);
         run.write_begun()?;
@@ -665,7 +663,9 @@ impl Run {
     }
 
     fn finish(mut self) -> Result<Summary, RunError> {
+        fault::pass(Point::EndBefore);
         self.flush(Sync::Yes)?;
+        fault::pass(Point::EndWritten);
         if self.state.mode() == Mode::Ended {
             self.release_locks()?;
         }
@@ -684,18 +684,33 @@ impl Run {
     }
 }
 
-/// Keeps the texts of a run's playbooks in its folder.
-fn keep_texts(writer: &RunWriter, plan: &Plan, sync: Sync) -> Result<(), RunError> {
-    for scope in &plan.scopes {
-        writer
-            .folder()
-            .keep_text(&scope.text, sync)
-            .map_err(JournalError::from)?;
+/// Begins a run in the journal and keeps the texts of its playbooks.
+///
+/// On a full disk the reserve is given up for them: the run may be the one that makes room.
+fn begin_with_texts(
+    journal: &Journal,
+    plan: &Plan,
+    run: &str,
+    sync: Sync,
+) -> Result<RunWriter, JournalError> {
+    let begin = || {
+        let writer = journal.begin(run)?;
+        for scope in &plan.scopes {
+            writer.folder().keep_text(&scope.text, Sync::No)?;
+        }
+        if sync == Sync::Yes {
+            writer.folder().sync_texts()?;
+        }
+        Ok(writer)
+    };
+    match begin() {
+        Err(error)
+            if JournalError::is_full(&error) && journal.release_reserve().is_ok_and(|it| it) =>
+        {
+            begin()
+        }
+        begun => begun,
     }
-    if sync == Sync::Yes {
-        writer.folder().sync_texts().map_err(JournalError::from)?;
-    }
-    Ok(())
 }
 
 /// Ends the run in `state`, from which `run` goes on.

@@ -157,6 +157,21 @@ impl JournalError {
         }
     }
 
+    /// Returns whether there was no room on the disk.
+    pub fn is_full(&self) -> bool {
+        let source = match self {
+            JournalError::Full { .. } => return true,
+            JournalError::Folder(FolderError::Io { source, .. })
+            | JournalError::Lock(LockError::Io { source, .. })
+            | JournalError::Io { source, .. } => source,
+            _ => return false,
+        };
+        matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+
     pub(super) fn sqlite(
         action: &'static str,
         path: &Utf8Path,

@@ -12,7 +12,10 @@ use super::{
     JournalError, Sync,
     schema::{self, APPLICATION, CreateError, LADDER},
 };
-use crate::home::{Home, sync_folder};
+use crate::{
+    fault::{self, Point},
+    home::{Home, sync_folder},
+};
 
 /// How long a writer waits for the others.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -115,6 +118,7 @@ impl Store {
         }
         let value = result.map_err(|error| self.failed(action, error))?;
         self.unsynced = true;
+        fault::pass(Point::Committed);
         if sync == Sync::Yes {
             self.sync()?;
         }
@@ -144,6 +148,7 @@ impl Store {
             self.log_is_named = true;
         }
         self.unsynced = false;
+        fault::pass(Point::Synced);
         Ok(())
     }
 

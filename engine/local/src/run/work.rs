@@ -27,6 +27,7 @@ use super::{
     host::StepHost,
 };
 use crate::{
+    fault::{self, Point},
     folder::RunFolder,
     locks::{Held, LocksError},
 };
@@ -281,7 +282,9 @@ impl Run {
         let vault = self.around.vault.clone();
         Box::pin(async move {
             let started = Instant::now();
+            fault::pass(Point::PerformBefore);
             let result = limited(action.perform(&cx, before.as_ref()), task.timeout, &host).await;
+            fault::pass(Point::PerformAfter);
             let result = match result {
                 Ok(result) => Ok(treat(&vault, &cx.step, &task.sensitive, result)),
                 Err(failure) => Err(vault.mask_failure(failure)),
@@ -335,10 +338,12 @@ impl Run {
         let (cx, host) = self.cx(id);
         let vault = self.around.vault.clone();
         Box::pin(async move {
+            fault::pass(Point::UndoBefore);
             let result = match limited(undo.perform(&cx), timeout, &host).await {
                 Ok(()) => UndoResult::Undone,
                 Err(failure) => UndoResult::Failed(vault.mask_failure(failure)),
             };
+            fault::pass(Point::UndoAfter);
             host.finish();
             Done::Answer(Answer::Undone(result))
         })
