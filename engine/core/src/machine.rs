@@ -21,6 +21,7 @@ mod failure;
 mod frame;
 mod inside;
 mod judge;
+mod lost;
 mod names;
 mod resume;
 mod rollback;
