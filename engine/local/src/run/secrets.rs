@@ -276,8 +276,15 @@ impl Vault {
                     other => other,
                 }))
             }
-            Answer::Replied { by, reply } => Answer::Replied {
+            Answer::Replied {
                 by,
+                reply,
+                reason,
+                said,
+            } => Answer::Replied {
+                by,
+                reason: self.mask(&reason),
+                said,
                 reply: match reply {
                     Reply::Values(values) => match self.mask_value(Value::map(values)) {
                         Value::Map(values) => Reply::Values((*values).clone()),
