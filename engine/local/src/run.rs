@@ -110,12 +110,22 @@ pub struct Interrupt {
 /// Why a run can't go on; what happened up to here is in the journal.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The journal can't be written: nothing further starts.
+    /// The journal can't be used, and nothing was begun.
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// Somebody else has a lock, or the locks can't be relied on.
     #[error(transparent)]
     Locked(Box<LocksError>),
+    /// The journal could not be written any more: nothing further was started, and what ran was ended.
+    #[error("write the journal of the run `{run}`")]
+    Unwritten {
+        /// The run.
+        run: String,
+        /// The steps whose last word is not in the journal.
+        steps: Vec<StepKey>,
+        /// Why.
+        source: Box<JournalError>,
+    },
     /// An event of the journal is of a kind that this engine does not know.
     #[error(
         "the run `{run}` has an event `{kind}` that this engine can't read; use the engine that wrote it"
@@ -176,6 +186,9 @@ pub struct Run {
     abandoned: bool,
 }
 
+/// What goes on in the world.
+type Tasks = FuturesUnordered<BoxFuture<'static, (CommandId, Done)>>;
+
 /// An event that is applied and not yet in the journal.
 struct Written {
     at: i64,
@@ -231,6 +244,9 @@ impl Run {
         begun: Begun,
         around: Surroundings,
     ) -> Result<Run, RunError> {
+        if plan.effect() > Effect::Read {
+            journal.need_room()?;
+        }
         let sync = if plan.effect() > Effect::Read {
             Sync::Yes
         } else {
@@ -312,6 +328,9 @@ impl Run {
         goal: Goal,
         around: Surroundings,
     ) -> Result<Run, RunError> {
+        if goal == Goal::Work && plan.effect() > Effect::Read {
+            journal.need_room()?;
+        }
         let writer = journal.reopen(run)?;
         let (state, events) = replay(journal, &plan, run)?;
         let begun = state
@@ -392,8 +411,23 @@ impl Run {
         mut self,
         mut interrupts: mpsc::UnboundedReceiver<Interrupt>,
     ) -> Result<Summary, RunError> {
-        let mut tasks: FuturesUnordered<BoxFuture<'static, (CommandId, Done)>> =
-            FuturesUnordered::new();
+        let mut tasks = Tasks::new();
+        let worked = match self.work_off(&mut tasks, &mut interrupts).await {
+            Ok(()) => self.finish(),
+            Err(error) => Err(error),
+        };
+        match worked {
+            Err(RunError::Journal(error)) => Err(self.give_up(tasks, error).await),
+            other => other,
+        }
+    }
+
+    async fn work_off(
+        &mut self,
+        tasks: &mut Tasks,
+        interrupts: &mut mpsc::UnboundedReceiver<Interrupt>,
+    ) -> Result<(), RunError> {
+        self.read_secrets_again().await;
         let mut listening = true;
         let mut tick = tokio::time::interval_at(Instant::now() + INBOX, INBOX);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -403,7 +437,7 @@ impl Run {
             }
             let mode = self.state.mode();
             if self.abandoned || matches!(mode, Mode::Ended | Mode::Stopped | Mode::Waiting) {
-                return self.finish();
+                return Ok(());
             }
             let sync = match self.waiting.iter().any(|waiting| waiting.sync == Sync::Yes) {
                 true => Sync::Yes,
@@ -422,7 +456,7 @@ impl Run {
                 continue;
             }
             if self.only_waits(tasks.len()) {
-                self.leave(&mut interrupts).await?;
+                self.leave(interrupts).await?;
                 continue;
             }
             tokio::select! {
@@ -436,8 +470,30 @@ impl Run {
                     self.answer_by_clock()?;
                     self.looks_into_inbox = true;
                 }
-                else => return self.finish(),
+                else => return Ok(()),
             }
+        }
+    }
+
+    /// Ends what runs, of which nothing can be written down any more.
+    async fn give_up(&mut self, mut tasks: Tasks, source: JournalError) -> RunError {
+        let mut steps: Vec<StepKey> = self.pending.iter().map(|it| it.step.clone()).collect();
+        steps.extend(self.hosts.keys().map(|id| id.step.clone()));
+        steps.retain(|step| !step.is_empty());
+        steps.sort();
+        steps.dedup();
+        self.hosts.values().for_each(|host| host.cancel());
+        // Only what has a host works in the world; a question may never be answered.
+        while !self.hosts.is_empty() {
+            let Some((id, _)) = tasks.next().await else {
+                break;
+            };
+            self.hosts.remove(&id);
+        }
+        RunError::Unwritten {
+            run: self.writer.run().to_owned(),
+            steps,
+            source: Box::new(source),
         }
     }
 
@@ -464,6 +520,9 @@ impl Run {
             _ => None,
         };
         let at = self.around.clock.now();
+        // The only way in from the world: nothing behind it tells a secret.
+        let answer = self.around.vault.mask_answer(answer);
+        let starts = starts.filter(|_| !matches!(answer, Answer::Finished { .. }));
         let body = match self.state.event(&self.plan, &id, at, answer) {
             Ok(body) => body,
             // Questions and waits are withdrawn when the run stops or a step fails; their answers come to nothing.
@@ -505,6 +564,10 @@ impl Run {
             step: event.step.clone(),
             data: event.body.data().to_string(),
         });
+        if matches!(event.body, Body::Stopped { .. } | Body::Ended(_)) {
+            // Nobody hears of an end that is not in the journal.
+            self.flush(Sync::Yes)?;
+        }
         self.tell(event);
         self.take_up()
     }
@@ -555,6 +618,21 @@ impl Run {
     /// Takes up a command: what needs nothing of the world is answered at once.
     fn accept(&mut self, command: Command) -> Result<(), RunError> {
         let Command { id, job } = command;
+        if self.begins_a_change(&job)
+            && let Err(error) = self.writer.journal().need_room()
+        {
+            let failure = Failure::refused("begin a change that might not be written down")
+                .because(&error)
+                .hint(error.hint());
+            self.ready.push_back((id, work::failed(failure)));
+            return Ok(());
+        }
+        if let Some(handle) = self.lost_secret(&job) {
+            let by = format!("the secret {handle}, which went with the process that had it");
+            self.stop(&by, Stop::Keep)?;
+            self.ready.push_back((id, work::put_off(&job)));
+            return Ok(());
+        }
         let (what, sync) = match job {
             Job::Record(_) => {
                 self.ready.push_back((id, Answer::Recorded));
@@ -572,7 +650,7 @@ impl Run {
                 }
             },
             Job::Notify { to, message } => {
-                self.open_notice(id, &to, message);
+                self.open_notice(id, to, message);
                 return Ok(());
             }
             Job::Require(requires) => (What::Require(requires), Sync::No),
@@ -588,6 +666,27 @@ impl Run {
         };
         self.waiting.push(Waiting { id, what, sync });
         Ok(())
+    }
+
+    /// Returns whether a job changes something that is not changed yet; an undo, and what runs last, is done on a full
+    /// disk as well: the reserve is there for that.
+    fn begins_a_change(&self, job: &Job) -> bool {
+        self.state.mode() == Mode::Working
+            && matches!(job, Job::Perform { task, registered: false, .. } if task.effect > Effect::Read)
+    }
+
+    /// Returns a secret result that a job needs and that nobody can give again: not a failure, which would undo
+    /// everything, but something for a person.
+    fn lost_secret(&self, job: &Job) -> Option<String> {
+        if self.state.mode() != Mode::Working || self.stopping {
+            return None;
+        }
+        let needed = match job {
+            Job::Look(task) | Job::Perform { task, .. } => &task.arguments,
+            Job::Notify { to, .. } => to,
+            _ => return None,
+        };
+        self.around.vault.missing(needed)
     }
 
     /// Writes everything that has happened into the journal.
@@ -662,7 +761,7 @@ impl Run {
         }
     }
 
-    fn finish(mut self) -> Result<Summary, RunError> {
+    fn finish(&mut self) -> Result<Summary, RunError> {
         fault::pass(Point::EndBefore);
         self.flush(Sync::Yes)?;
         fault::pass(Point::EndWritten);
