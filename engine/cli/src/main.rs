@@ -8,6 +8,7 @@ mod commands;
 mod error;
 mod exit;
 mod inputs;
+mod left;
 mod library;
 mod planning;
 mod secrets;
@@ -47,6 +48,9 @@ enum Command {
     Show(show::Show),
     Logs(logs::Logs),
     Schema(schema::Schema),
+    /// End what a run leaves running when it dies; started by the run itself
+    #[command(name = guard::NAME, hide = true)]
+    Guard,
 }
 
 fn main() -> ExitCode {
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         Command::Show(args) => show::show(&settings, &args),
         Command::Logs(args) => logs::logs(&settings, &args),
         Command::Schema(args) => schema::schema(&settings, &args),
+        Command::Guard => guard::guard(),
     };
     match done {
         Ok(code) => ExitCode::from(code),

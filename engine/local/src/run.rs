@@ -4,11 +4,15 @@
 //! changes something, asks somebody or ends the run is preceded by a synced commit; all else rides along.
 
 mod clock;
+mod guard;
 mod host;
 mod living;
+mod proc;
+mod processes;
 mod project;
 mod requires;
 mod secrets;
+mod step_lock;
 mod work;
 
 use std::{
@@ -29,10 +33,16 @@ use tokio::sync::mpsc;
 
 pub use self::{
     clock::Clock,
-    living::{Living, living},
+    guard::keep,
+    living::{Living, Seen, living},
     secrets::Vault,
 };
-use self::{host::StepHost, project::Projector, work::Done};
+use self::{
+    guard::Guard,
+    host::StepHost,
+    project::Projector,
+    work::{Done, Terminal},
+};
 pub(crate) use self::{requires::missing, work::treat};
 use crate::journal::{Journal, JournalError, NewEvent, RunWriter, Sync};
 
@@ -55,6 +65,9 @@ pub struct Surroundings {
     pub vault: Arc<Vault>,
     /// What time it is.
     pub clock: Arc<Clock>,
+    /// The command, first its program, that calls [`keep`] with its standard input: it ends the steps' processes when
+    /// this one dies. Where it is empty, nobody does.
+    pub guard: Vec<String>,
 }
 
 /// A wish from outside that the run stops.
@@ -100,6 +113,8 @@ pub struct Run {
     waiting: Vec<Waiting>,
     acting: HashMap<CommandId, Opened>,
     hosts: HashMap<CommandId, Arc<StepHost>>,
+    guard: Arc<Guard>,
+    terminal: Terminal,
     /// The last answer of each `until` that does not hold yet, and whether it was one that repeats.
     tries: HashMap<StepKey, ((String, bool), bool)>,
     stopping: bool,
@@ -226,6 +241,7 @@ impl Run {
         around: Surroundings,
     ) -> Result<Run, RunError> {
         let writer = journal.reopen(run)?;
+        step_lock::sweep(writer.folder());
         let (state, events) = replay(journal, &plan, run)?;
         let begun = state
             .begun()
@@ -256,6 +272,8 @@ impl Run {
         begun: Begun,
     ) -> Run {
         Run {
+            guard: Arc::new(Guard::new(around.guard.clone())),
+            terminal: Terminal::default(),
             plan,
             state,
             writer,

@@ -14,6 +14,7 @@ use crate::{
     commands::resume::{first_event, go_on},
     error::CliError,
     exit,
+    left::WaitArgs,
     library::Library,
     planning, secrets,
     session::{self, AnswerArgs},
@@ -31,6 +32,9 @@ pub(crate) struct Rollback {
 
     #[command(flatten)]
     answers: AnswerArgs,
+
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 /// Undoes a run.
@@ -76,7 +80,14 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
         }
     }
     if record.row.ended_at.is_none() {
-        return go_on(settings, &journal, &record, Goal::RollBack, &args.answers);
+        return go_on(
+            settings,
+            &journal,
+            &record,
+            Goal::RollBack,
+            &args.answers,
+            &args.wait,
+        );
     }
     let vault = Arc::new(Vault::default());
     secrets::again(&plan, &first.sources, &vault)?;
