@@ -200,12 +200,10 @@ impl Host for BenchHost {
         _: Option<Duration>,
         start: &mut dyn FnMut() -> io::Result<u32>,
     ) -> io::Result<()> {
-        start().map(|group| {
-            self.groups
-                .lock()
-                .expect("no test thread panicked")
-                .push(group)
-        })
+        let group = start()?;
+        let mut groups = self.groups.lock().expect("no test thread panicked");
+        groups.push(group);
+        Ok(())
     }
 
     fn ended(&self, group: u32) {

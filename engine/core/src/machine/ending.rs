@@ -32,7 +32,10 @@ impl State {
             }
             outputs = given;
         }
-        let dirty = self.remains();
+        let dirty = match self.given_up {
+            true => self.left(),
+            false => self.remains(),
+        };
         self.record_run(Body::Ended(Ended {
             outcome,
             why,
@@ -110,8 +113,12 @@ impl State {
             .begun
             .as_ref()
             .is_some_and(|begun| begun.undoes.is_some());
-        let outcome = if results().any(|result| result.remains().is_some()) {
+        let outcome = if self.given_up {
+            Outcome::Failed
+        } else if results().any(|result| result.remains().is_some()) {
             Outcome::RollbackIncomplete
+        } else if self.cancelled {
+            Outcome::Cancelled
         } else if undoes || results().next().is_some() {
             Outcome::RolledBack
         } else {
