@@ -10,6 +10,7 @@ mod journal_faults;
 mod kills;
 mod locked_runs;
 mod locks;
+mod orphans;
 mod output;
 mod prompts;
 mod rollback;

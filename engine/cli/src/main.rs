@@ -8,6 +8,7 @@ mod commands;
 mod error;
 mod exit;
 mod inputs;
+mod left;
 mod library;
 mod planning;
 mod secrets;
@@ -48,6 +49,9 @@ enum Command {
     Logs(logs::Logs),
     Locks(locks::Locks),
     Schema(schema::Schema),
+    /// End what a run leaves running when it dies; started by the run itself
+    #[command(name = guard::NAME, hide = true)]
+    Guard,
 }
 
 fn main() -> ExitCode {
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         Command::Logs(args) => logs::logs(&settings, &args),
         Command::Locks(args) => locks::locks(&settings, &args),
         Command::Schema(args) => schema::schema(&settings, &args),
+        Command::Guard => guard::guard(),
     };
     match done {
         Ok(code) => ExitCode::from(code),

@@ -16,6 +16,7 @@ use runwright_core::kind::{Digest, Stream, hex};
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use self::output::escape;
 pub use self::output::{HEAD, Output, OutputFile, Recorded, TAIL};
 use crate::{
     fault::{self, Point},

@@ -5,12 +5,16 @@
 
 mod asking;
 mod clock;
+mod guard;
 mod host;
 mod living;
 mod locking;
+mod proc;
+mod processes;
 mod project;
 mod requires;
 mod secrets;
+mod step_lock;
 mod wish;
 mod work;
 
@@ -35,10 +39,17 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use self::{asking::INBOX, host::StepHost, project::Projector, work::Done};
+use self::{
+    asking::INBOX,
+    guard::Guard,
+    host::StepHost,
+    project::Projector,
+    work::{Done, Terminal},
+};
 pub use self::{
     clock::Clock,
-    living::{Living, living},
+    guard::keep,
+    living::{Living, Seen, living},
     secrets::Vault,
     wish::{Fate, Wish, fate},
 };
@@ -70,6 +81,9 @@ pub struct Surroundings {
     pub clock: Arc<Clock>,
     /// The folder of the locks that all users of the machine share.
     pub locks: Utf8PathBuf,
+    /// The command, first its program, that calls [`keep`] with its standard input: it ends the steps' processes when
+    /// this one dies. Where it is empty, nobody does.
+    pub guard: Vec<String>,
     /// How this process works on the run.
     pub manner: Manner,
 }
@@ -166,6 +180,8 @@ pub struct Run {
     waiting: Vec<Waiting>,
     acting: HashMap<CommandId, Opened>,
     hosts: HashMap<CommandId, Arc<StepHost>>,
+    guard: Arc<Guard>,
+    terminal: Terminal,
     /// The last answer of each `until` that does not hold yet, and whether it was one that repeats.
     tries: HashMap<StepKey, ((String, bool), bool)>,
     /// The questions and long waits that nobody answers in this process.
@@ -332,6 +348,7 @@ impl Run {
             journal.need_room()?;
         }
         let writer = journal.reopen(run)?;
+        step_lock::sweep(writer.folder());
         let (state, events) = replay(journal, &plan, run)?;
         let begun = state
             .begun()
@@ -375,6 +392,8 @@ impl Run {
         begun: Begun,
     ) -> Run {
         Run {
+            guard: Arc::new(Guard::new(around.guard.clone())),
+            terminal: Terminal::default(),
             plan,
             state,
             writer,

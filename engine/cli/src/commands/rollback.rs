@@ -17,6 +17,7 @@ use crate::{
     commands::resume::{first_event, go_on},
     error::CliError,
     exit,
+    left::WaitArgs,
     library::Library,
     planning, secrets,
     session::{self, AnswerArgs},
@@ -34,6 +35,9 @@ pub(crate) struct Rollback {
 
     #[command(flatten)]
     answers: AnswerArgs,
+
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 /// Undoes a run.
@@ -79,7 +83,14 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
         }
     }
     if record.row.ended_at.is_none() {
-        let code = go_on(settings, &journal, &record, Goal::RollBack, &args.answers)?;
+        let code = go_on(
+            settings,
+            &journal,
+            &record,
+            Goal::RollBack,
+            &args.answers,
+            &args.wait,
+        )?;
         (state, _) = replay(&journal, &plan, &record.run)?;
         if !has_ended_with_its_changes(&state) {
             return Ok(code);

@@ -186,6 +186,15 @@ impl Recorded {
 
 /// Returns the name of the file for what `label` prints on `stream`.
 pub(super) fn file_name(label: &str, stream: Stream) -> String {
+    let name = escape(label);
+    match stream {
+        Stream::Stdout => name + ".stdout",
+        Stream::Stderr => name + ".stderr",
+    }
+}
+
+/// Returns `label` as the beginning of a file's name: no two labels have the same.
+pub(crate) fn escape(label: &str) -> String {
     use std::fmt::Write;
     let mut name = String::new();
     for byte in label.bytes() {
@@ -199,10 +208,7 @@ pub(super) fn file_name(label: &str, stream: Stream) -> String {
         name.push('-');
         name.push_str(&Digest::of(label.as_bytes()).0);
     }
-    match stream {
-        Stream::Stdout => name + ".stdout",
-        Stream::Stderr => name + ".stderr",
-    }
+    name
 }
 
 /// How long a name may be before its ending: file systems take 255 bytes.

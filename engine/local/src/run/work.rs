@@ -18,13 +18,12 @@ use runwright_core::{
     units::{Span, Time},
     value::{Fields, Value},
 };
-
 use tokio::sync::Notify;
 
 use super::{
     Opened, Run, RunError, Vault, Waiting, What,
     asking::{answered, clock_answer},
-    host::StepHost,
+    host::{Shared, StepHost},
 };
 use crate::{
     fault::{self, Point},
@@ -35,6 +34,11 @@ use crate::{
 /// How long a step that was told to end may still take before it is let go.
 const GRACE: Duration = Duration::from_secs(15);
 
+/// How long a step's processes live before it is seen to that they don't outlive us: most have ended by then.
+const SHORT: Duration = Duration::from_millis(20);
+
+/// Whoever holds it has the terminal: a question, or a process of a step.
+pub(super) type Terminal = Arc<tokio::sync::Mutex<()>>;
 /// How much later than its deadline a question is given up: an answer of the same moment may be on its way.
 const LATE: Duration = Duration::from_millis(5);
 
@@ -180,11 +184,15 @@ impl Run {
         let host = StepHost::new(
             id.step.clone(),
             label,
-            self.writer.folder().clone(),
             undone,
-            self.around.reporter.clone(),
-            self.around.vault.clone(),
-            self.around.clock.clone(),
+            Shared {
+                folder: self.writer.folder().clone(),
+                reporter: self.around.reporter.clone(),
+                vault: self.around.vault.clone(),
+                clock: self.around.clock.clone(),
+                guard: self.guard.clone(),
+                terminal: self.terminal.clone(),
+            },
         );
         let host = Arc::new(host.hush(sensitive));
         let cx = Cx {
@@ -405,7 +413,7 @@ impl Run {
                 late.map_or(Done::Unanswered, Done::Answer)
             });
         }
-        let asked = self.around.asker.ask(self.asked(id, question));
+        let asked = self.ask_in_turn(id, question);
         let deadline = question.deadline.map(|deadline| self.until(deadline));
         let question = question.clone();
         let withdrawn = Arc::new(Notify::new());
@@ -426,8 +434,18 @@ impl Run {
         })
     }
 
-    fn ask_what_now(&mut self, id: &CommandId, question: &Question) -> BoxFuture<'static, Done> {
+    /// Asks once no program has the terminal: we would be in its background, and reading would stop us.
+    fn ask_in_turn(&self, id: &CommandId, question: &Question) -> BoxFuture<'static, Option<Said>> {
         let asked = self.around.asker.ask(self.asked(id, question));
+        let terminal = self.terminal.clone();
+        Box::pin(async move {
+            let _turn = terminal.lock().await;
+            asked.await
+        })
+    }
+
+    fn ask_what_now(&mut self, id: &CommandId, question: &Question) -> BoxFuture<'static, Done> {
+        let asked = self.ask_in_turn(id, question);
         Box::pin(async move { Done::Interruption(asked.await) })
     }
 
@@ -516,9 +534,9 @@ pub(crate) fn treat(vault: &Vault, step: &str, sensitive: &Sensitive, result: Va
 async fn limited<T>(
     future: impl Future<Output = Result<T, Failure>>,
     timeout: Option<Span>,
-    host: &StepHost,
+    host: &Arc<StepHost>,
 ) -> Result<T, Failure> {
-    let mut future = std::pin::pin!(future);
+    let mut future = std::pin::pin!(guarded(future, host));
     let stopped = tokio::select! {
         biased;
         result = &mut future => return result,
@@ -529,15 +547,38 @@ async fn limited<T>(
         () = host.until_cancelled() => Failure::new(Class::Cancelled, "the run was stopped while it worked"),
     };
     host.cancel();
-    match tokio::time::timeout(GRACE, future).await {
+    let mut ended = tokio::time::timeout(GRACE, &mut future).await;
+    // Its processes may have been given longer. Nothing is settled while one of them lives; each is made to end.
+    while ended.is_err() && host.has_processes() {
+        ended = tokio::time::timeout(SHORT, &mut future).await;
+    }
+    match ended {
         // It was done after all.
         Ok(Ok(result)) if stopped.class == Class::Cancelled => Ok(result),
         Ok(Err(failure)) if failure.class != Class::Cancelled => Err(Failure {
             causes: vec![failure.line()],
             ..stopped
         }),
+        // It was ended by us: what it said last may tell why it took so long.
+        Ok(Err(failure)) => Err(Failure {
+            causes: failure.causes,
+            ..stopped
+        }),
         _ => Err(stopped),
     }
+}
+
+/// Waits for `future`, and sees to it that processes of its step that live longer end when this one dies.
+async fn guarded<T>(future: impl Future<Output = T>, host: &Arc<StepHost>) -> T {
+    let mut future = std::pin::pin!(future);
+    tokio::select! {
+        biased;
+        result = &mut future => return result,
+        () = tokio::time::sleep(SHORT) => {}
+    }
+    let host = host.clone();
+    drop(tokio::task::spawn_blocking(move || host.guard()));
+    future.await
 }
 
 async fn sleep(timeout: Option<Span>) {
