@@ -46,6 +46,7 @@ enum Command {
     History(history::History),
     Show(show::Show),
     Logs(logs::Logs),
+    Locks(locks::Locks),
     Schema(schema::Schema),
 }
 
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         Command::History(args) => history::history(&settings, &args),
         Command::Show(args) => show::show(&settings, &args),
         Command::Logs(args) => logs::logs(&settings, &args),
+        Command::Locks(args) => locks::locks(&settings, &args),
         Command::Schema(args) => schema::schema(&settings, &args),
     };
     match done {

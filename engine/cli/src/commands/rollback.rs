@@ -91,5 +91,5 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
     begun.children = first.children.clone();
     begun.path = first.path.clone();
     let around = session::surroundings(settings, &library.kinds, &args.answers, vault, &begun.run)?;
-    session::drive(|| Run::begin_undoing(&journal, plan, state, begun, around))
+    session::drive(Run::begin_undoing(&journal, plan, state, begun, around))
 }

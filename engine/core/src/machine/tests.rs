@@ -7,12 +7,15 @@ mod cuts;
 mod world;
 
 mod asking;
+mod cancelling;
+mod continuing;
 mod corpus;
 mod coverage;
 mod doubt;
 mod failing;
 mod growth;
 mod invariants;
+mod locking;
 mod made;
 mod many;
 mod random;
@@ -23,5 +26,6 @@ mod summaries;
 mod taking_over;
 mod undoing;
 mod unknowns;
+mod waiting;
 
 use self::world::{Same, check, check_cut};

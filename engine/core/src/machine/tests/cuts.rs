@@ -73,7 +73,7 @@ pub(super) fn cut<'p>(story: &Story<'p>, events: usize, acts: bool) -> Option<St
     if acts && !again.crash_after_acting() {
         return None;
     }
-    if again.state.mode() != Mode::Stopped {
+    if !matches!(again.state.mode(), Mode::Stopped | Mode::Waiting) {
         again.resume(Goal::Work);
     }
     again.drive();

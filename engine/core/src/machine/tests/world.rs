@@ -187,7 +187,7 @@ pub(super) struct World {
     /// What goes on after a stop.
     goals: VecDeque<Goal>,
     /// After which lines of the transcript a signal comes.
-    signals: VecDeque<String>,
+    signals: VecDeque<(Stop, String)>,
     /// What a preview does not know.
     unknown: Vec<String>,
     /// Whether a person sits at the terminal.
@@ -223,8 +223,11 @@ impl World {
             let outcomes = rest.split(';').map(|outcome| outcome.trim().to_owned());
             match name {
                 "resume" => world.goals = outcomes.map(|goal| goal_of(&goal)).collect(),
-                "signal" => world.signals.push_back(rest.to_owned()),
                 "questions" => world.writes_questions = rest == "written",
+                "signal" => world.signals.push_back((Stop::Keep, rest.to_owned())),
+                "cancelled" => world.signals.push_back((Stop::Cancel, rest.to_owned())),
+                "undone" => world.signals.push_back((Stop::RollBack, rest.to_owned())),
+                "given up" => world.signals.push_back((Stop::GiveUp, rest.to_owned())),
                 "terminal" => world.attended = rest == "yes",
                 "unknown" => world.unknown = outcomes.collect(),
                 name => {
@@ -389,7 +392,9 @@ impl<'p> Story<'p> {
             self.state.due.is_empty(),
             "something is due until the run has ended or stopped, and nothing after that: {line}"
         );
-        let is_signalled = self.world.signals.front() == Some(&line);
+        let signal = self.world.signals.front().cloned();
+        let signal = signal.filter(|(_, after)| *after == line);
+        let is_signalled = signal.is_some();
         if (is_signalled || self.signals_after.contains(&self.events.len())) && !settled {
             if is_signalled {
                 self.world.signals.pop_front();
@@ -399,7 +404,7 @@ impl<'p> Story<'p> {
                 "",
                 Body::Stopping {
                     by: "SIGTERM".into(),
-                    then: Stop::Keep,
+                    then: signal.map_or(Stop::Keep, |(then, _)| then),
                     reason: String::new(),
                 },
             );
@@ -946,6 +951,11 @@ pub(super) fn line(event: &Event) -> String {
             None => format!("not yet {found}"),
         },
         Body::Skipped { why } => format!("skipped {why}"),
+        Body::Locked(locked) => match &locked.refused {
+            Some(why) => format!("can't have {}: {why}", locked.names.join(" ")),
+            None => format!("locked {}", locked.names.join(" ")),
+        },
+        Body::Adopted { state, .. } => format!("adopted {}", state.word()),
         Body::Stopping { by, .. } => format!("stopping: {by}"),
         Body::Stopped { why } => format!("stopped: {why}"),
         Body::Resumed { goal, .. } => format!("resumed {goal:?}"),
