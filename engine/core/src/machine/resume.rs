@@ -24,6 +24,8 @@ impl State {
             (Mode::Working, Goal::Cancel) if !self.is_undone_by_cancel(plan) => {
                 self.suspend_all();
                 if self.run_due.is_none() {
+                    // Nothing goes on, so nothing ends either: what was decided of a step is decided again.
+                    self.take_back_all();
                     self.halts.push(Halt {
                         then: OnFailure::Stop,
                         why: format!("cancelled by {by}"),

@@ -490,6 +490,24 @@ steps:
         yaml: "steps:\n  - {id: a, test.change: {}}\n  - {id: b, test.change: {}}\n",
         script: "signal: a changed\nresume: give up",
     },
+    Told {
+        name: "cancelled while it works",
+        same: Same::Nothing, // The signal comes after one line.
+        yaml: "steps:\n  - {id: a, test.change: {}}\n  - {id: b, test.change: {}}\n",
+        script: "cancelled: a changed",
+    },
+    Told {
+        name: "given up while it works",
+        same: Same::Nothing, // The signal comes after one line.
+        yaml: "steps:\n  - {id: a, test.change: {}}\n  - {id: b, test.change: {}}\n",
+        script: "given up: a changed",
+    },
+    Told {
+        name: "undone while it works",
+        same: Same::Nothing, // The signal comes after one line.
+        yaml: "steps:\n  - {id: a, test.change: {}}\n  - {id: b, test.change: {}}\n",
+        script: "undone: a changed",
+    },
 ];
 
 #[test]

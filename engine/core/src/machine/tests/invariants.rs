@@ -448,7 +448,7 @@ pub(super) fn every_answer(story: &Story<'_>, events: usize) -> Result<(), TestC
             if after.state.mode() == Mode::Ended {
                 continue;
             }
-            if after.state.mode() != Mode::Stopped {
+            if !matches!(after.state.mode(), Mode::Stopped | Mode::Waiting) {
                 after.resume(Goal::Work);
             }
             after.drive();

@@ -223,11 +223,11 @@ impl World {
             let outcomes = rest.split(';').map(|outcome| outcome.trim().to_owned());
             match name {
                 "resume" => world.goals = outcomes.map(|goal| goal_of(&goal)).collect(),
+                "questions" => world.writes_questions = rest == "written",
                 "signal" => world.signals.push_back((Stop::Keep, rest.to_owned())),
                 "cancelled" => world.signals.push_back((Stop::Cancel, rest.to_owned())),
                 "undone" => world.signals.push_back((Stop::RollBack, rest.to_owned())),
                 "given up" => world.signals.push_back((Stop::GiveUp, rest.to_owned())),
-                "questions" => world.writes_questions = rest == "written",
                 "terminal" => world.attended = rest == "yes",
                 "unknown" => world.unknown = outcomes.collect(),
                 name => {
