@@ -56,6 +56,7 @@ pub use self::{
 pub(crate) use self::{requires::missing, work::treat};
 use crate::{
     fault::{self, Point},
+    home::Room,
     journal::{Journal, JournalError, NewEvent, Row, RunWriter, Sync},
     locks::{Held, LocksError},
 };
@@ -172,6 +173,8 @@ pub struct Run {
     around: Surroundings,
     projector: Projector,
     held: Option<Held>,
+    /// How much room the disk had when this process took the run up.
+    room: Room,
     begun: Arc<Begun>,
     children: Arc<Children>,
     seq: u64,
@@ -260,9 +263,10 @@ impl Run {
         begun: Begun,
         around: Surroundings,
     ) -> Result<Run, RunError> {
-        if plan.effect() > Effect::Read {
-            journal.need_room()?;
-        }
+        let room = match plan.effect() {
+            Effect::Read => Room::Plenty,
+            _ => journal.room()?,
+        };
         let sync = if plan.effect() > Effect::Read {
             Sync::Yes
         } else {
@@ -270,6 +274,7 @@ impl Run {
         };
         let writer = begin_with_texts(journal, &plan, &begun.run, sync)?;
         let mut run = Run::new(plan, State::new(), writer, around, begun);
+        run.room = room;
         run.write_begun()?;
         Ok(run)
     }
@@ -344,9 +349,10 @@ impl Run {
         goal: Goal,
         around: Surroundings,
     ) -> Result<Run, RunError> {
-        if goal == Goal::Work && plan.effect() > Effect::Read {
-            journal.need_room()?;
-        }
+        let room = match plan.effect() {
+            effect if goal == Goal::Work && effect > Effect::Read => journal.room()?,
+            _ => Room::Reserve,
+        };
         let writer = journal.reopen(run)?;
         step_lock::sweep(writer.folder());
         let (state, events) = replay(journal, &plan, run)?;
@@ -362,6 +368,7 @@ impl Run {
         let held = locking::again(journal, &begun, &around, state.held(), is_changed).await?;
         let mut run = Run::new(plan, state, writer, around, begun);
         run.held = held;
+        run.room = room;
         run.seq = events;
         run.write(&Event {
             at: run.around.clock.now(),
@@ -400,6 +407,7 @@ impl Run {
             around,
             projector: Projector::default(),
             held: None,
+            room: Room::Reserve,
             children: Arc::new(begun.children.clone()),
             begun: Arc::new(begun),
             seq: 0,
@@ -638,7 +646,7 @@ impl Run {
     fn accept(&mut self, command: Command) -> Result<(), RunError> {
         let Command { id, job } = command;
         if self.begins_a_change(&job)
-            && let Err(error) = self.writer.journal().need_room()
+            && let Err(error) = self.writer.journal().need_room(self.room)
         {
             let failure = Failure::refused("begin a change that might not be written down")
                 .because(&error)
