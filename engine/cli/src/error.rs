@@ -46,6 +46,17 @@ impl CliError {
         }
     }
 
+    /// Gives it another exit code.
+    pub(crate) fn code(self, code: u8) -> CliError {
+        CliError { code, ..self }
+    }
+
+    /// Returns it in a line.
+    pub(crate) fn line(&self) -> String {
+        let causes = self.causes.iter().map(|cause| format!(": {cause}"));
+        self.message.clone() + &causes.collect::<String>()
+    }
+
     /// Adds an error and its sources as causes.
     pub(crate) fn because(mut self, error: &dyn Error) -> CliError {
         let mut next = Some(error);
@@ -112,7 +123,9 @@ macro_rules! from_storage {
 from_storage!(
     runwright_local::journal::JournalError,
     runwright_local::home::HomeError,
-    runwright_local::folder::FolderError
+    runwright_local::folder::FolderError,
+    runwright_local::signature::KeyError,
+    runwright_local::lock::LockError
 );
 
 impl From<runwright_local::run::RunError> for CliError {

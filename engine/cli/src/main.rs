@@ -46,6 +46,8 @@ enum Command {
     History(history::History),
     Show(show::Show),
     Logs(logs::Logs),
+    Audit(audit::Audit),
+    Journal(journal::Journal),
     Schema(schema::Schema),
 }
 
@@ -63,6 +65,8 @@ fn main() -> ExitCode {
         Command::History(args) => history::history(&settings, &args),
         Command::Show(args) => show::show(&settings, &args),
         Command::Logs(args) => logs::logs(&settings, &args),
+        Command::Audit(args) => audit::audit(&settings, &args),
+        Command::Journal(args) => journal::journal(&settings, &args),
         Command::Schema(args) => schema::schema(&settings, &args),
     };
     match done {

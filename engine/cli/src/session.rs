@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{stderr, stdout},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use clap::Args;
@@ -96,8 +97,12 @@ pub(crate) fn surroundings(
         asker: Arc::new(asker),
         vault,
         clock: Arc::new(Clock::system()),
+        signer: settings.signer()?,
     })
 }
+
+/// How long a run's end is spent on what lapsed undos of earlier runs keep: the rest waits for the next one.
+const UPKEEP: Duration = Duration::from_secs(2);
 
 /// Makes a run and drives it to its end, or to where it stops; returns its exit code.
 pub(crate) fn drive(make: impl FnOnce() -> Result<Run, RunError>) -> Result<u8, CliError> {
@@ -105,7 +110,17 @@ pub(crate) fn drive(make: impl FnOnce() -> Result<Run, RunError>) -> Result<u8, 
     let driven = runtime.block_on(async {
         let interrupts = listen()?;
         let run = make()?;
-        Ok::<_, CliError>(run.drive(interrupts).await?)
+        let (upkeep, is_signing) = (run.upkeep(), run.is_signing());
+        let summary = run.drive(interrupts).await?;
+        if is_signing && summary.signed_by.is_none() {
+            eprintln!("warning: the head of this run could not be signed; `--log warn` says why");
+        }
+        // What can't be given up now is tried again after the next run; `journal sweep` says why.
+        match upkeep.sweep(Clock::system().now(), Some(UPKEEP)).await {
+            Ok(swept) => tracing::debug!(?swept, "lapsed undos"),
+            Err(error) => tracing::warn!(%error, "lapsed undos could not be looked for"),
+        }
+        Ok::<_, CliError>(summary)
     });
     // A question that nobody answered may still hold a thread.
     runtime.shutdown_background();

@@ -34,7 +34,12 @@ pub use self::{
 };
 use self::{host::StepHost, project::Projector, work::Done};
 pub(crate) use self::{requires::missing, work::treat};
-use crate::journal::{Journal, JournalError, NewEvent, RunWriter, Sync};
+use crate::{
+    journal::{Journal, JournalError, NewEvent, Row, RunWriter, Sync},
+    lock::Lock,
+    signature::SignKey,
+    sweep::{Upkeep, hold},
+};
 
 /// The kinds by name.
 pub type Kinds = Arc<HashMap<&'static str, Kind>>;
@@ -55,6 +60,8 @@ pub struct Surroundings {
     pub vault: Arc<Vault>,
     /// What time it is.
     pub clock: Arc<Clock>,
+    /// What signs the head when the run comes to rest.
+    pub signer: Option<Arc<SignKey>>,
 }
 
 /// A wish from outside that the run stops.
@@ -92,6 +99,8 @@ pub struct Run {
     writer: RunWriter,
     around: Surroundings,
     projector: Projector,
+    /// Of the run that this one undoes: nobody else undoes it meanwhile, or gives up what its undos keep.
+    _undone: Option<Lock>,
     begun: Arc<Begun>,
     children: Arc<Children>,
     seq: u64,
@@ -203,7 +212,10 @@ impl Run {
                 .map_err(JournalError::from)?;
         }
         writer.folder().sync_texts().map_err(JournalError::from)?;
+        let undone = begun.undoes.as_deref();
+        let undone = undone.map(|undone| hold(journal, undone)).transpose()?;
         let mut run = Run::new(plan, state.take_over(), writer, around, begun.clone());
+        run._undone = undone.flatten();
         run.write(&Event {
             at: run.around.clock.now(),
             step: "".into(),
@@ -226,7 +238,9 @@ impl Run {
         around: Surroundings,
     ) -> Result<Run, RunError> {
         let writer = journal.reopen(run)?;
-        let (state, events) = replay(journal, &plan, run)?;
+        let (state, mut projector, events) = project(journal, &plan, run)?;
+        // They are in the journal already.
+        projector.rows();
         let begun = state
             .begun()
             .map(|begun| (**begun).clone())
@@ -235,7 +249,11 @@ impl Run {
                 kind: "begun".to_owned(),
             })?;
         around.clock.not_before(state.now());
+        let undone = begun.undoes.as_deref();
+        let undone = undone.map(|undone| hold(journal, undone)).transpose()?;
         let mut run = Run::new(plan, state, writer, around, begun);
+        run._undone = undone.flatten();
+        run.projector = projector;
         run.seq = events;
         run.write(&Event {
             at: run.around.clock.now(),
@@ -261,6 +279,7 @@ impl Run {
             writer,
             around,
             projector: Projector::default(),
+            _undone: None,
             children: Arc::new(begun.children.clone()),
             begun: Arc::new(begun),
             seq: 0,
@@ -273,6 +292,20 @@ impl Run {
             stopping: false,
             abandoned: false,
         }
+    }
+
+    /// Returns what is to be done once the run is over, whoever it belongs to.
+    pub fn upkeep(&self) -> Upkeep {
+        Upkeep {
+            journal: self.writer.journal().clone(),
+            kinds: self.around.kinds.clone(),
+            host: self.begun.host.clone(),
+        }
+    }
+
+    /// Returns whether its head is to be signed.
+    pub fn is_signing(&self) -> bool {
+        self.around.signer.is_some()
     }
 
     /// Works until the run has ended or stopped; returns what became of it.
@@ -502,7 +535,14 @@ impl Run {
             .head()
             .map(|head| head.to_string())
             .unwrap_or_default();
-        let summary = Summary::of(&self.state, &head);
+        let mut summary = Summary::of(&self.state, &head);
+        if let Some(key) = self.around.signer.clone() {
+            match self.writer.sign(&key) {
+                Ok(()) => summary.signed_by = Some(key.public().fingerprint()),
+                // What happened is in the journal; that nobody vouches for it stands in the summary.
+                Err(error) => tracing::warn!(%error, "the head could not be signed"),
+            }
+        }
         self.around
             .reporter
             .lock()
@@ -556,6 +596,31 @@ pub fn replay(journal: &Journal, plan: &Plan, run: &str) -> Result<(State, u64),
         state.apply(plan, event);
     }
     Ok((state, events.len() as u64))
+}
+
+/// Returns the rows that follow from the events of a run, as the run itself wrote them.
+///
+/// # Errors
+///
+/// When the journal can't be read, or holds an event that this engine does not know.
+pub fn projected(journal: &Journal, plan: &Plan, run: &str) -> Result<Vec<Row>, RunError> {
+    let (_, mut projector, _) = project(journal, plan, run)?;
+    Ok(projector.rows())
+}
+
+fn project(journal: &Journal, plan: &Plan, run: &str) -> Result<(State, Projector, u64), RunError> {
+    let events = events(journal, run)?;
+    let mut state = before(journal, plan, &events)?;
+    let mut projector = Projector::default();
+    let begun = match events.first().map(|event| &event.body) {
+        Some(Body::Begun(begun)) => (**begun).clone(),
+        _ => return Ok((state, projector, 0)),
+    };
+    for (event, seq) in events.iter().zip(1..) {
+        state.apply(plan, event);
+        projector.note(plan, &state, &begun, event, seq);
+    }
+    Ok((state, projector, events.len() as u64))
 }
 
 /// Returns the state in which a run begins: a new one, or what is left of the run that it undoes.

@@ -78,6 +78,40 @@ impl Store {
         Ok(Some(store))
     }
 
+    /// Opens the journal of `home` as it stands now, for reading only: never migrated, not even on a disk that can't be
+    /// written, and what others write later is not seen.
+    pub(super) fn hold(home: &Home) -> Result<Option<Store>, JournalError> {
+        if !home.journal().exists() {
+            return Ok(None);
+        }
+        let begin = |store: &Store| {
+            // The snapshot begins with the first read.
+            store.read("read", |connection| {
+                connection.execute_batch("BEGIN; SELECT count(*) FROM meta")
+            })
+        };
+        let is_read_only =
+            rustix::fs::access(home.path().as_std_path(), rustix::fs::Access::WRITE_OK).is_err();
+        let log_is_empty = fs::metadata(log(&home.journal())).map_or(true, |log| log.len() == 0);
+        let store = match is_read_only && log_is_empty {
+            // The index that goes with a log can't be made there, and nobody else can write.
+            true => Store::connect_to(
+                home,
+                &unchanging(home),
+                OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI,
+            )?,
+            false => Store::connect(home, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+        };
+        store.version()?;
+        begin(&store)?;
+        Ok(Some(store))
+    }
+
+    /// Returns whether the journal has the tables of the second version.
+    pub(super) fn is_second(connection: &Connection) -> rusqlite::Result<bool> {
+        Ok(schema::version(connection)? >= 2)
+    }
+
     /// Reads; `action` says in an error what was tried.
     pub(super) fn read<T>(
         &self,
@@ -92,6 +126,9 @@ impl Store {
         &self,
         body: impl FnOnce(&Connection) -> Result<T, JournalError>,
     ) -> Result<T, JournalError> {
+        if !self.connection.is_autocommit() {
+            return body(&self.connection);
+        }
         let transaction = self.connection.unchecked_transaction();
         let transaction = transaction.map_err(|error| self.failed("read", error))?;
         body(&transaction)
@@ -157,10 +194,14 @@ impl Store {
 
     /// Connects and checks that the file is a journal that we know.
     fn connect(home: &Home, flags: OpenFlags) -> Result<Store, JournalError> {
+        Store::connect_to(home, home.journal().as_str(), flags)
+    }
+
+    fn connect_to(home: &Home, name: &str, flags: OpenFlags) -> Result<Store, JournalError> {
         let path = home.journal();
         let connect = || -> rusqlite::Result<(Connection, i32)> {
             let mut connection =
-                Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+                Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             connection.busy_handler(Some(patience()))?;
             connection.set_prepared_statement_cache_capacity(64);
@@ -210,6 +251,12 @@ impl Store {
                 .unwrap_or_else(|_| "of the version that wrote it".to_owned()),
         })
     }
+}
+
+/// Returns the name by which SQLite opens a file that nobody changes.
+fn unchanging(home: &Home) -> String {
+    let path = runwright_core::value::percent_encode(home.journal().as_str(), b"/");
+    format!("file:{path}?immutable=1")
 }
 
 fn log(path: &Utf8Path) -> Utf8PathBuf {
