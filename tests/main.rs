@@ -2,9 +2,11 @@
 
 mod harness;
 
+mod audit;
 mod bad_input;
 mod crash;
 mod daily_health;
+mod housekeeping;
 mod output;
 mod prompts;
 mod rollback;

@@ -239,7 +239,7 @@ fn every_shipped_playbook_is_inside_the_program() {
 #[test]
 fn the_schemas_are_what_the_program_prints() {
     let sandbox = Sandbox::new();
-    for which in ["playbook", "kinds", "output", "plan"] {
+    for which in ["playbook", "kinds", "output", "plan", "audit"] {
         let printed = sandbox.runwright(&["schema", which]).code(0).stdout;
         let kept =
             fs::read_to_string(root().join(format!("schemas/{which}.json"))).unwrap_or_default();
