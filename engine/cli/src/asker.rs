@@ -7,7 +7,7 @@ use runwright_core::{
     event::{Ask, Reply},
     kind::BoxFuture,
     plan::{Input, InputType},
-    port::{Asked, Asker},
+    port::{Asked, Asker, Said},
     value::{Fields, Value},
 };
 use runwright_local::run::SharedReporter;
@@ -25,9 +25,14 @@ pub(crate) struct Terminal {
 }
 
 impl Asker for Terminal {
-    fn ask(&self, asked: Asked) -> BoxFuture<'static, Option<(String, Reply)>> {
+    fn ask(&self, asked: Asked) -> BoxFuture<'static, Option<Said>> {
+        let said = |(by, reply)| Said {
+            by,
+            reply,
+            reason: String::new(),
+        };
         if let Some(answer) = self.given(&asked) {
-            return Box::pin(async move { Some(answer) });
+            return Box::pin(async move { Some(said(answer)) });
         }
         if !settings::can_ask() {
             return Box::pin(async { None });
@@ -49,7 +54,7 @@ impl Asker for Terminal {
                 reply
             });
             let reply = answered.await.ok().flatten()?;
-            Some((user, reply))
+            Some(said((user, reply)))
         })
     }
 }
@@ -162,6 +167,15 @@ fn on_terminal(asked: &Asked) -> Option<Reply> {
                 3 => Some(Reply::RollBack),
                 _ => None,
             }
+        }
+        Ask::Interrupted => {
+            eprintln!("{message}");
+            let choices = ["stop and keep for resume", "go on", "roll back everything"];
+            Some(match select("What now?", &choices)? {
+                1 => Reply::GoOn,
+                2 => Reply::RollBack,
+                _ => Reply::Stop,
+            })
         }
         Ask::Until(_) => None,
     }

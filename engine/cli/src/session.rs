@@ -16,7 +16,7 @@ use runwright_core::{
     value::Fields,
 };
 use runwright_local::run::{
-    Clock, Interrupt, Kinds, Run, RunError, SharedReporter, Surroundings, Vault,
+    Clock, Interrupt, Kinds, Manner, Run, RunError, SharedReporter, Surroundings, Vault,
 };
 use runwright_report::{Json, Plain, Tty};
 use tokio::{
@@ -43,6 +43,11 @@ pub(crate) struct AnswerArgs {
 }
 
 impl AnswerArgs {
+    /// Returns whether a person sits at the terminal and means to be asked.
+    pub(crate) fn attended(&self) -> bool {
+        !self.yes && settings::can_ask()
+    }
+
     /// Returns the phrases by step.
     pub(crate) fn phrases(&self) -> Result<BTreeMap<String, String>, CliError> {
         self.confirm
@@ -98,6 +103,10 @@ pub(crate) fn surroundings(
         vault,
         clock: Arc::new(Clock::system()),
         signer: settings.signer()?,
+        manner: Manner {
+            attended: answers.attended(),
+            ..Manner::default()
+        },
     })
 }
 
@@ -139,11 +148,11 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
 fn listen() -> Result<mpsc::UnboundedReceiver<Interrupt>, CliError> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let kinds = [
-        (SignalKind::interrupt(), "Ctrl-C"),
-        (SignalKind::terminate(), "SIGTERM"),
-        (SignalKind::hangup(), "SIGHUP"),
+        (SignalKind::interrupt(), "Ctrl-C", true),
+        (SignalKind::terminate(), "SIGTERM", false),
+        (SignalKind::hangup(), "SIGHUP", false),
     ];
-    for (kind, name) in kinds {
+    for (kind, name, asks) in kinds {
         let mut signals =
             signal(kind).map_err(|error| CliError::new("listen for signals").because(&error))?;
         let sender = sender.clone();
@@ -152,6 +161,7 @@ fn listen() -> Result<mpsc::UnboundedReceiver<Interrupt>, CliError> {
                 if sender
                     .send(Interrupt {
                         by: name.to_owned(),
+                        asks,
                     })
                     .is_err()
                 {
@@ -193,9 +203,13 @@ pub(crate) fn begun(
         inputs: values,
         sources,
         user: settings::user(),
+        account: settings::account(),
         host: settings::host(),
+        machine: settings::machine(),
         children: settings::children(),
         undoes: None,
+        continues: None,
+        attended: answers.attended(),
         yes: answers.yes,
         fail_on,
     }

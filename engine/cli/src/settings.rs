@@ -9,7 +9,10 @@ use std::{
 
 use camino::Utf8PathBuf;
 use clap::{Args, ValueEnum};
-use runwright_core::{diagnostic::Colour, kind::Children};
+use runwright_core::{
+    diagnostic::Colour,
+    kind::{Children, Digest},
+};
 use runwright_local::{home::Home, journal::Journal, signature::SignKey};
 
 use crate::{error::CliError, exit};
@@ -273,6 +276,30 @@ pub(crate) fn user() -> String {
     match nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)) {
         Ok(Some(user)) => user.name,
         _ => format!("uid {uid}"),
+    }
+}
+
+/// Returns the user that the process acts as.
+pub(crate) fn account() -> String {
+    let uid = rustix::process::geteuid().as_raw();
+    match nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)) {
+        Ok(Some(user)) => user.name,
+        _ => format!("uid {uid}"),
+    }
+}
+
+/// Returns an id of the machine that stays when its name changes; empty where it has none.
+///
+/// It is made of `/etc/machine-id`, which itself is not to be shown (machine-id(5)).
+pub(crate) fn machine() -> String {
+    let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    match id.trim() {
+        "" => String::new(),
+        id => {
+            let mut digest = Digest::of(format!("runwright {id}").as_bytes()).0;
+            digest.truncate(32);
+            digest
+        }
     }
 }
 

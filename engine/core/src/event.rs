@@ -42,6 +42,8 @@ pub enum Body {
         /// A line for each.
         missing: Vec<String>,
     },
+    /// The run holds its locks from here on, or can't have them.
+    Locked(Locked),
     /// A guard, or an `unless`, was asked.
     Asserted(Asserted),
     /// The step is not run: its `when` is false.
@@ -75,6 +77,19 @@ pub enum Body {
         by: String,
         /// What.
         reply: Reply,
+        /// Why, in the person's own words.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// What somebody has sent to the run came to nothing.
+    Ignored {
+        /// Who.
+        by: String,
+        /// Why: it was answered already, what was shown has changed since.
+        why: String,
+        /// What they said of it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
     },
     /// The step is about to act; what follows may have happened.
     Started {
@@ -105,8 +120,20 @@ pub enum Body {
     Woke,
     /// The run is to stop as soon as what runs has ended.
     Stopping {
-        /// `SIGTERM`, `Ctrl-C`.
+        /// `SIGTERM`, `Ctrl-C`, or a person.
         by: String,
+        /// What becomes of it then.
+        #[serde(default)]
+        then: Stop,
+        /// Why, in the person's own words.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// The run waits for people or for time, and no process works on it.
+    Waiting {
+        /// When it can go on without a person, where that is so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Time>,
     },
     /// The run has stopped where it was.
     Stopped {
@@ -119,6 +146,17 @@ pub enum Body {
         by: String,
         /// What goes on: the work, or its undoing.
         goal: Goal,
+        /// Whether a person sits at its terminal.
+        #[serde(default)]
+        attended: bool,
+    },
+    /// The step had ended in the run that this one goes on from, and is not done again.
+    Adopted {
+        /// How it stood.
+        state: StepState,
+        /// Its result, as far as it is kept.
+        #[serde(default, skip_serializing_if = "Fields::is_empty")]
+        result: Fields,
     },
     /// A step that was in doubt after a crash is settled.
     Settled {
@@ -151,19 +189,23 @@ impl Body {
         match self {
             Body::Begun(_) => "begun",
             Body::Required { .. } => "required",
+            Body::Locked(_) => "locked",
             Body::Asserted(_) => "asserted",
             Body::Skipped { .. } => "skipped",
             Body::Entered { .. } => "entered",
             Body::Looked { .. } => "looked",
             Body::Asked(_) => "asked",
             Body::Answered { .. } => "answered",
+            Body::Ignored { .. } => "ignored",
             Body::Started { .. } => "started",
             Body::Finished(_) => "finished",
             Body::NotYet { .. } => "not_yet",
             Body::Woke => "woke",
             Body::Stopping { .. } => "stopping",
+            Body::Waiting { .. } => "waiting",
             Body::Stopped { .. } => "stopped",
             Body::Resumed { .. } => "resumed",
+            Body::Adopted { .. } => "adopted",
             Body::Settled { .. } => "settled",
             Body::RollingBack { .. } => "rolling_back",
             Body::Undoing { .. } => "undoing",
@@ -225,19 +267,53 @@ pub struct Begun {
     pub sources: BTreeMap<String, String>,
     /// Who started it.
     pub user: String,
-    /// On which machine.
+    /// The user that its processes run as; only that one goes on with it.
+    #[serde(default)]
+    pub account: String,
+    /// On which machine, by name.
     pub host: String,
+    /// On which machine, by an id that stays when the name changes; empty where it has none.
+    #[serde(default)]
+    pub machine: String,
     /// How its children start.
     pub children: Children,
     /// The run whose changes this one undoes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
+    /// The run that this one goes on from, whose results and open undos it takes over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Continued>,
     /// Whether plain questions are answered with yes.
     #[serde(default)]
     pub yes: bool,
+    /// Whether a person sits at its terminal: then a failure is a question first.
+    #[serde(default)]
+    pub attended: bool,
     /// The findings that count for the exit code, from this severity on; none: no finding counts.
     #[serde(default)]
     pub fail_on: FailOn,
+}
+
+/// Where a run goes on from another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Continued {
+    /// The other run, which ends with that.
+    pub run: String,
+    /// The address of the first step that is done again; what lies before it in the playbook is not.
+    pub from: StepKey,
+}
+
+/// What came of taking locks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Locked {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Why the run can't have them: who holds which one, since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// Locks that somebody had taken away from other runs, each with who and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stolen: Vec<String>,
 }
 
 /// Which findings count for the exit code.
@@ -294,9 +370,41 @@ pub struct Question {
     /// What can be undone afterwards, in a line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<String>,
+    /// How many different people must agree.
+    #[serde(default = "one")]
+    pub approvers: u32,
+    /// Whether one of them must not have started the run.
+    #[serde(default)]
+    pub not_starter: bool,
+    /// From when on the answer is no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Time>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 impl Question {
+    /// Returns a question that one person answers, whenever they like.
+    pub fn new(ask: Ask, message: impl Into<String>) -> Question {
+        Question {
+            ask,
+            message: message.into(),
+            action: None,
+            change: None,
+            undo: None,
+            approvers: 1,
+            not_starter: false,
+            deadline: None,
+        }
+    }
+
+    /// Returns whether whoever runs the playbook can answer it alone, and beforehand.
+    pub fn is_for_one(&self) -> bool {
+        self.approvers <= 1 && !self.not_starter
+    }
+
     /// Returns the digest of what is shown: an answer is to one question.
     pub fn digest(&self) -> Digest {
         Digest::of(&serde_json::to_vec(self).expect("a question has only text keys"))
@@ -317,6 +425,8 @@ pub enum Ask {
     Manual,
     /// What to do after a failure.
     OnFailure(String),
+    /// What to do, since a person has interrupted the run.
+    Interrupted,
     /// In doubt: done, redo or undo.
     InDoubt,
     /// Nothing but time.
@@ -357,6 +467,8 @@ pub enum Reply {
     RollBack,
     /// After a failure: keep everything where it is.
     Stop,
+    /// After an interruption: go on as if it had not been.
+    GoOn,
 }
 
 /// The end of a step, or of one attempt.
@@ -467,6 +579,25 @@ pub enum Goal {
     Work,
     /// Its undoing.
     RollBack,
+    /// Its cancelling: what has changed is undone as the playbook's `on_failure` says.
+    Cancel,
+    /// Its end, with everything left as it is.
+    GiveUp,
+}
+
+/// What becomes of a run that is to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// It stays where it is: somebody goes on with it, or undoes it.
+    #[default]
+    Keep,
+    /// It is undone.
+    RollBack,
+    /// It is cancelled: what has changed is undone as the playbook's `on_failure` says.
+    Cancel,
+    /// It ends with everything left as it is.
+    GiveUp,
 }
 
 /// How a step in doubt is settled.

@@ -11,6 +11,7 @@
 //! What an event costs depends on neither the length nor the width of the playbook.
 
 mod act;
+mod adopt;
 mod advance;
 mod answer;
 mod command;
@@ -21,6 +22,7 @@ mod failure;
 mod frame;
 mod inside;
 mod judge;
+mod lock;
 mod names;
 mod resume;
 mod rollback;
@@ -31,21 +33,22 @@ mod tests;
 mod until;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
-pub use self::{
-    command::{Answer, Command, CommandId, Job, JobPhase, NotDue, Task},
-    shown::{Awaited, Patience, unknown_result},
-};
 use self::{
+    adopt::Adopted,
     failure::Halt,
     frame::{Env, EnvId, FrameId, Frames, Phase, Role, Then},
     rollback::Registered,
 };
+pub use self::{
+    command::{Answer, Command, CommandId, Job, JobPhase, NotDue, Task},
+    shown::{Awaited, Patience, unknown_result},
+};
 use crate::{
-    event::{Begun, Body, Ended, Event, Finding, StepKey, StepState},
+    event::{Begun, Body, Ended, Event, Finding, Question, StepKey, StepState, Stop},
     kind::Class,
     plan::{self, NodeId, OnFailure, Plan, ScopeId},
     units::Time,
@@ -69,12 +72,22 @@ pub struct State {
     run_due: Option<u64>,
     /// Whether it has stopped where it was.
     stopped: bool,
-    /// Who wants it to stop.
-    stopping: Option<String>,
+    /// Whether it waits for people or for time, without a process.
+    waiting: bool,
+    /// Who wants it to stop, and what becomes of it then.
+    stopping: Option<(String, Stop)>,
     /// Frames that wait until the run goes on.
     suspended: Vec<FrameId>,
-    /// Whether the playbook's own guards are asked once more, and nothing else goes on.
-    rechecking: bool,
+    /// The playbooks whose guards are asked once more, the next one last; nothing else goes on until then.
+    rechecking: Vec<FrameId>,
+    /// The names of the locks that the run holds.
+    held: BTreeSet<String>,
+    /// What had ended in the run that this one goes on from, and is not done again.
+    adopted: HashMap<StepKey, Adopted>,
+    /// How many frames belong to that run.
+    taken_over: usize,
+    /// Whether a person sits at the terminal of whoever works on it now.
+    attended: bool,
     /// Failures after which nothing new starts; the first one names the reason.
     halts: Vec<Halt>,
     registered: Vec<Registered>,
@@ -97,6 +110,10 @@ pub struct State {
     ended: Option<Ended>,
     /// Who went on with the run last wanted it undone.
     undo_wanted: bool,
+    /// Whether a person has cancelled it.
+    cancelled: bool,
+    /// Whether a person has given it up: nothing is undone.
+    given_up: bool,
 }
 
 /// What a run is doing.
@@ -111,6 +128,8 @@ pub enum Mode {
     RollingBack,
     /// It runs what runs last.
     Always,
+    /// It waits for people or for time, without a process.
+    Waiting,
     /// It has stopped where it was.
     Stopped,
     /// It has ended.
@@ -148,10 +167,38 @@ impl State {
 
     /// Returns what the run is doing.
     pub fn mode(&self) -> Mode {
-        match self.stopped {
-            true => Mode::Stopped,
-            false => self.mode,
+        match (self.stopped, self.waiting) {
+            (true, _) => Mode::Stopped,
+            (false, true) => Mode::Waiting,
+            (false, false) => self.mode,
         }
+    }
+
+    /// Returns the questions that are open, with the addresses of their steps.
+    pub fn questions(&self) -> Vec<(StepKey, &Question)> {
+        let due = self.due.values();
+        due.filter_map(|command| match &command.job {
+            Job::Ask(question) => Some((command.id.step.clone(), &**question)),
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// Returns who has said yes so far to the question that is open at `key`.
+    pub fn approvals(&self, key: &str) -> Vec<String> {
+        let question = self
+            .questions()
+            .into_iter()
+            .find(|(step, _)| **step == *key);
+        match (question, self.keys.get(key)) {
+            (Some((_, question)), Some(frame)) => self.people(*frame, &question.digest()),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns the names of the locks that the run holds, or held when it ended.
+    pub fn held(&self) -> &BTreeSet<String> {
+        &self.held
     }
 
     /// Returns whether a person asked for nothing but that the run is undone.
@@ -184,6 +231,7 @@ impl State {
         for frame in self
             .frames
             .iter()
+            .skip(self.taken_over)
             .filter(|frame| matches!(frame.role, Role::Step(_)))
         {
             *counts.entry(frame.state.word().to_owned()).or_default() += 1;
@@ -194,7 +242,7 @@ impl State {
     /// Returns why a run that has stopped did so.
     pub fn stopped_why(&self) -> Option<String> {
         match (&self.stopping, self.halts.first()) {
-            (Some(by), _) => Some(format!("stopped by {by}")),
+            (Some((by, _)), _) => Some(format!("stopped by {by}")),
             (None, Some(halt)) => Some(halt.why.clone()),
             (None, None) => None,
         }
@@ -283,6 +331,7 @@ impl State {
             now: self.now,
             serial: self.serial,
             changed: self.changed,
+            held: self.held,
             registered,
             ..State::default()
         }
@@ -294,21 +343,29 @@ impl State {
         self.fresh.clear();
         match &event.body {
             Body::Begun(begun) => self.begin(plan, begun),
-            Body::Stopping { by } => {
-                self.stopping = Some(by.clone());
+            Body::Stopping { by, then, .. } => {
+                self.stopping = Some((by.clone(), *then));
                 self.withdraw();
             }
+            Body::Waiting { .. } => self.waiting = true,
             Body::Stopped { .. } => {
                 self.answered_run();
                 self.stopped = true;
             }
-            Body::Resumed { goal, .. } => self.resume(plan, *goal),
+            Body::Resumed { by, goal, attended } => {
+                self.attended = *attended;
+                self.waiting = false;
+                self.resume(plan, *goal, by);
+            }
+            Body::Locked(locked) => self.locked(plan, &event.step, locked),
+            // What a person says to an interruption becomes a stop, or nothing.
+            Body::Answered { .. } if event.step.is_empty() => {}
             Body::RollingBack { .. } => {
                 self.answered_run();
                 self.begin_rollback(plan);
             }
             Body::Undone(undone) => self.undone(plan, undone),
-            Body::Undoing { .. } => {}
+            Body::Undoing { .. } | Body::Ignored { .. } => {}
             Body::Always => {
                 self.answered_run();
                 self.mode = Mode::Always;
@@ -333,6 +390,7 @@ impl State {
 
     fn begin(&mut self, plan: &Plan, begun: &Begun) {
         self.begun = Some(Arc::new(begun.clone()));
+        self.attended = begun.attended;
         self.started_at = self.now;
         self.mode = Mode::Working;
         if begun.undoes.is_some() {
@@ -358,7 +416,7 @@ impl State {
             Body::Required { missing } => {
                 self.answered(frame);
                 if missing.is_empty() {
-                    self.frames[frame].phase = Phase::Guards(0);
+                    self.frames[frame].phase = Phase::Lock;
                     self.advance(plan, frame);
                 } else {
                     self.refuse_run(Class::Refused, missing.join("; "));
@@ -378,6 +436,7 @@ impl State {
                 question,
                 by,
                 reply,
+                ..
             } => self.replied(plan, frame, question, by, reply),
             Body::Started {
                 attempt,
@@ -409,6 +468,10 @@ impl State {
                 self.advance(plan, frame);
             }
             Body::Settled { how } => self.settled(plan, frame, how),
+            Body::Adopted { state, result } => {
+                self.answered(frame);
+                self.end_step(plan, frame, *state, result.clone());
+            }
             _ => {}
         }
     }

@@ -107,6 +107,8 @@ pub struct Scope {
     pub vars: Vec<(String, Expression)>,
     /// Named endpoints, evaluated after the vars.
     pub connections: Vec<(String, Template)>,
+    /// What is held exclusively, from before the guards until the run has ended.
+    pub locks: Vec<Template>,
     /// Programs that must be there.
     pub requires: Vec<Requirement>,
     /// What must hold before anything of it runs.
@@ -373,6 +375,30 @@ pub struct Confirm {
     pub message: Option<Template>,
     /// What the person must type.
     pub phrase: Option<Template>,
+    /// How many different people must agree.
+    pub approvers: u32,
+    /// Whether one of them must not have started the run.
+    pub not_starter: bool,
+    /// How long after it was asked the answer becomes no.
+    pub deadline: Option<Tree>,
+}
+
+impl Confirm {
+    /// Returns a question that one person answers, whenever they like.
+    pub fn plain(message: Option<Template>) -> Confirm {
+        Confirm {
+            message,
+            phrase: None,
+            approvers: 1,
+            not_starter: false,
+            deadline: None,
+        }
+    }
+
+    /// Returns whether whoever runs the playbook can answer it alone.
+    pub fn is_for_one(&self) -> bool {
+        self.approvers <= 1 && !self.not_starter
+    }
 }
 
 /// What is checked after a step.

@@ -61,10 +61,23 @@ pub struct Asked {
     pub question: Question,
     /// The inputs that are asked for, where values are.
     pub inputs: Vec<Input>,
+    /// Who has said yes so far, where that is not enough.
+    pub approvals: Vec<String>,
+}
+
+/// What a person said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Said {
+    /// Who.
+    pub by: String,
+    /// What.
+    pub reply: Reply,
+    /// Why, in their own words.
+    pub reason: String,
 }
 
 /// Asks people.
 pub trait Asker: Send + Sync {
-    /// Returns who answered and what; `None` where nobody can be asked: silence is never consent.
-    fn ask(&self, asked: Asked) -> BoxFuture<'static, Option<(String, Reply)>>;
+    /// Returns what was said; `None` where nobody can be asked here: then the run waits for somebody elsewhere.
+    fn ask(&self, asked: Asked) -> BoxFuture<'static, Option<Said>>;
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    event::{Ended, FailOn, Finding, Outcome, StepKey},
+    event::{Ended, FailOn, Finding, Outcome, Question, StepKey},
     machine::{Mode, State},
     plan::Severity,
     units::Time,
@@ -22,7 +22,7 @@ pub struct Summary {
     /// Its version.
     pub version: String,
     /// `succeeded`, `failed`, `rolled_back`, `rollback_incomplete`, `refused`, `cancelled`; or, where it has not ended,
-    /// `running`, `rolling_back`, `stopped`.
+    /// `running`, `rolling_back`, `waiting`, `stopped`.
     pub outcome: String,
     /// The exit code.
     pub exit_code: u8,
@@ -38,6 +38,9 @@ pub struct Summary {
     /// What is still changed, where a rollback was not complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dirty: Vec<String>,
+    /// The questions that it waits for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<Open>,
     /// How many changes can still be undone by `rollback`.
     pub undoable: usize,
     /// The changes that `rollback` can undo, in the order in which it would.
@@ -71,6 +74,18 @@ pub struct Found {
     pub step: StepKey,
     /// The finding itself.
     pub finding: Finding,
+}
+
+/// A question that is open.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Open {
+    /// The step's address.
+    pub step: StepKey,
+    /// What is asked.
+    pub question: Question,
+    /// Who has said yes so far, where that is not enough.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<String>,
 }
 
 impl Summary {
@@ -118,6 +133,7 @@ impl Summary {
             dirty: ended
                 .map(|ended: &Ended| ended.dirty.clone())
                 .unwrap_or_default(),
+            questions: open_questions(state),
             undoable: undos.len(),
             undos,
             took_ms: state.now().milliseconds - state.started_at().milliseconds,
@@ -127,11 +143,24 @@ impl Summary {
     }
 }
 
-/// Returns the word for how the run in `state` stands: its outcome, or `running`, `rolling_back`, `stopped`.
+/// Returns the questions that the run in `state` waits for.
+pub fn open_questions(state: &State) -> Vec<Open> {
+    let questions = state.questions().into_iter();
+    questions
+        .map(|(step, question)| Open {
+            approvals: state.approvals(&step),
+            question: question.clone(),
+            step,
+        })
+        .collect()
+}
+
+/// Returns the word for how the run in `state` stands: its outcome, or `running`, `rolling_back`, `waiting`, `stopped`.
 pub fn standing(state: &State) -> &'static str {
     match (state.ended(), state.mode()) {
         (Some(ended), _) => ended.outcome.word(),
         (None, Mode::Stopped) => "stopped",
+        (None, Mode::Waiting) => "waiting",
         (None, Mode::RollingBack) => "rolling_back",
         _ => "running",
     }
@@ -144,6 +173,7 @@ pub fn standing(state: &State) -> &'static str {
 /// | 0 | succeeded; of a `rollback`: all is undone |
 /// | 1 | failed, stopped by a failure, or rolled back whole |
 /// | 3 | refused |
+/// | 4 | waiting for people or for time |
 /// | 5 | rollback incomplete |
 /// | 6 | interrupted, stopped by a signal, or in doubt |
 /// | 10 | succeeded with warnings |
@@ -151,10 +181,10 @@ pub fn standing(state: &State) -> &'static str {
 /// | 130 | cancelled |
 pub fn exit_code(state: &State) -> u8 {
     let Some(ended) = state.ended() else {
-        return if state.mode() == Mode::Stopped && state.is_stopped_by_failure() {
-            1
-        } else {
-            6
+        return match state.mode() {
+            Mode::Waiting => 4,
+            Mode::Stopped if state.is_stopped_by_failure() => 1,
+            _ => 6,
         };
     };
     let begun = state.begun();

@@ -3,36 +3,43 @@
 //! Events are applied at once and written in order, at the latest before the next command that reaches the world. What
 //! changes something, asks somebody or ends the run is preceded by a synced commit; all else rides along.
 
+mod asking;
 mod clock;
 mod host;
 mod living;
 mod project;
 mod requires;
 mod secrets;
+mod wish;
 mod work;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use runwright_core::{
-    event::{Begun, Body, Event, Goal, StepKey},
-    kind::{Action, BoxFuture, Children, Effect, Kind, Undoes},
+    event::{Begun, Body, Event, Goal, Question, StepKey, Stop, UndoResult},
+    kind::{Action, BoxFuture, Children, Class, Digest, Effect, Failure, Kind, Undoes},
     machine::{Answer, Command, CommandId, Job, JobPhase, Mode, NotDue, State},
     plan::{self, Plan},
-    port::{Asked, Asker, Reporter, Told},
+    port::{Asker, Reporter, Told},
     summary::Summary,
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, MissedTickBehavior},
+};
 
+use self::{asking::INBOX, host::StepHost, project::Projector, work::Done};
 pub use self::{
     clock::Clock,
     living::{Living, living},
     secrets::Vault,
+    wish::{Fate, Wish, fate},
 };
-use self::{host::StepHost, project::Projector, work::Done};
 pub(crate) use self::{requires::missing, work::treat};
 use crate::{
     journal::{Journal, JournalError, NewEvent, Row, RunWriter, Sync},
@@ -62,6 +69,29 @@ pub struct Surroundings {
     pub clock: Arc<Clock>,
     /// What signs the head when the run comes to rest.
     pub signer: Option<Arc<SignKey>>,
+    /// How this process works on the run.
+    pub manner: Manner,
+}
+
+/// How a process works on a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manner {
+    /// Whether a person sits at the terminal and means to be asked.
+    pub attended: bool,
+    /// How long the process waits for locks that others hold; none: not at all.
+    pub wait_for_locks: Option<Duration>,
+    /// The longest wait that the process stays for, where nobody sits at the terminal.
+    pub stays: Duration,
+}
+
+impl Default for Manner {
+    fn default() -> Manner {
+        Manner {
+            attended: false,
+            wait_for_locks: None,
+            stays: Duration::from_secs(60),
+        }
+    }
 }
 
 /// A wish from outside that the run stops.
@@ -69,6 +99,8 @@ pub struct Surroundings {
 pub struct Interrupt {
     /// `SIGTERM`, `Ctrl-C`.
     pub by: String,
+    /// Whether a person is to be asked first what is meant: once, and on a terminal only.
+    pub asks: bool,
 }
 
 /// Why a run can't go on; what happened up to here is in the journal.
@@ -111,6 +143,20 @@ pub struct Run {
     hosts: HashMap<CommandId, Arc<StepHost>>,
     /// The last answer of each `until` that does not hold yet, and whether it was one that repeats.
     tries: HashMap<StepKey, ((String, bool), bool)>,
+    /// The questions and long waits that nobody answers in this process.
+    parked: HashSet<CommandId>,
+    /// The questions that are being asked; each is told when it is withdrawn.
+    asking: HashMap<CommandId, Arc<Notify>>,
+    /// What was asked in this process last, at each step.
+    asked: HashMap<StepKey, Digest>,
+    /// Whether something that others may have sent can be taken in now.
+    looks_into_inbox: bool,
+    /// The message that becomes the next event.
+    taken: Option<Row>,
+    /// Whether a person is asked what an interruption means: nothing new is launched until then.
+    is_interrupted: bool,
+    /// That question, and what the interruption was.
+    interruption: Option<(Digest, String)>,
     stopping: bool,
     abandoned: bool,
 }
@@ -141,7 +187,8 @@ enum What {
         Option<runwright_core::units::Span>,
     ),
     UndoPerform,
-    Ask(Box<runwright_core::event::Question>),
+    Ask(Box<Question>),
+    AskWhatNow(Box<Question>),
     Sleep(runwright_core::units::Time),
 }
 
@@ -261,6 +308,7 @@ impl Run {
             body: Body::Resumed {
                 by: by.to_owned(),
                 goal,
+                attended: run.around.manner.attended,
             },
         })?;
         Ok(run)
@@ -289,6 +337,13 @@ impl Run {
             acting: HashMap::new(),
             hosts: HashMap::new(),
             tries: HashMap::new(),
+            parked: HashSet::new(),
+            asking: HashMap::new(),
+            asked: HashMap::new(),
+            looks_into_inbox: false,
+            taken: None,
+            is_interrupted: false,
+            interruption: None,
             stopping: false,
             abandoned: false,
         }
@@ -300,6 +355,7 @@ impl Run {
             journal: self.writer.journal().clone(),
             kinds: self.around.kinds.clone(),
             host: self.begun.host.clone(),
+            machine: self.begun.machine.clone(),
         }
     }
 
@@ -320,11 +376,14 @@ impl Run {
         let mut tasks: FuturesUnordered<BoxFuture<'static, (CommandId, Done)>> =
             FuturesUnordered::new();
         let mut listening = true;
+        let mut tick = tokio::time::interval_at(Instant::now() + INBOX, INBOX);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while let Some((id, answer)) = self.ready.pop_front() {
                 self.answer(id, answer)?;
             }
-            if self.abandoned || matches!(self.state.mode(), Mode::Ended | Mode::Stopped) {
+            let mode = self.state.mode();
+            if self.abandoned || matches!(mode, Mode::Ended | Mode::Stopped | Mode::Waiting) {
                 return self.finish();
             }
             let sync = match self.waiting.iter().any(|waiting| waiting.sync == Sync::Yes) {
@@ -332,23 +391,50 @@ impl Run {
                 false => Sync::No,
             };
             self.flush(sync)?;
-            for waiting in std::mem::take(&mut self.waiting) {
-                let task = self.launch(waiting);
-                tasks.push(task);
+            self.withdraw();
+            if self.looks_into_inbox {
+                self.take_in()?;
+                continue;
+            }
+            for waiting in self.take_waiting() {
+                tasks.push(self.launch(waiting));
             }
             if !self.ready.is_empty() {
+                continue;
+            }
+            if self.only_waits(tasks.len()) {
+                self.leave(&mut interrupts).await?;
                 continue;
             }
             tokio::select! {
                 biased;
                 interrupt = interrupts.recv(), if listening => match interrupt {
-                    Some(interrupt) => self.stop(&interrupt)?,
+                    Some(interrupt) => self.interrupted(&interrupt)?,
                     None => listening = false,
                 },
                 Some((id, done)) = tasks.next() => self.done(id, done)?,
+                _ = tick.tick() => {
+                    self.answer_by_clock()?;
+                    self.looks_into_inbox = true;
+                }
                 else => return self.finish(),
             }
         }
+    }
+
+    /// Returns what can be launched now. A question that was answered meanwhile is not asked; while a person is asked
+    /// what an interruption means, only that is.
+    fn take_waiting(&mut self) -> Vec<Waiting> {
+        let state = &self.state;
+        self.waiting
+            .retain(|waiting| !matches!(waiting.what, What::Ask(_)) || state.is_due(&waiting.id));
+        let (now, later) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|waiting| {
+                !self.is_interrupted || matches!(waiting.what, What::AskWhatNow(_))
+            });
+        self.waiting = later;
+        now
     }
 
     /// Takes in an answer.
@@ -468,15 +554,14 @@ impl Run {
                 return Ok(());
             }
             Job::Require(requires) => (What::Require(requires), Sync::No),
+            Job::Lock { .. } => {
+                self.ready.push_back((id, Answer::Locked(Ok(Vec::new()))));
+                return Ok(());
+            }
             Job::Probe(task) => (What::Probe(task), Sync::No),
             Job::Look(task) => (What::Look(task), Sync::No),
             Job::Ask(question) => {
-                // The question is in the journal before anybody hears it.
-                self.write(&Event {
-                    at: self.around.clock.now(),
-                    step: id.step.clone(),
-                    body: Body::Asked((*question).clone()),
-                })?;
+                self.note_asked(&id, &question)?;
                 (What::Ask(question), Sync::Yes)
             }
             Job::Undo { record, timeout } => (What::UndoLook(record, timeout), Sync::No),
@@ -501,31 +586,61 @@ impl Run {
                 data: &written.data,
             })
             .collect();
-        let rows = self.projector.rows();
+        let mut rows = self.projector.rows();
+        rows.extend(self.taken.take());
         self.writer.append(&events, &rows, sync)?;
         self.pending.clear();
         Ok(())
     }
 
-    fn stop(&mut self, interrupt: &Interrupt) -> Result<(), RunError> {
+    /// Lets the run stop in order.
+    fn stop(&mut self, by: &str, then: Stop) -> Result<(), RunError> {
         if self.stopping {
             // Asked a second time: what still runs is left to itself, in doubt, and `resume` settles it.
             self.abandoned = true;
             return Ok(());
         }
-        self.stopping = true;
         let at = self.around.clock.now();
         self.write(&Event {
             at,
             step: "".into(),
             body: Body::Stopping {
-                by: interrupt.by.clone(),
+                by: by.to_owned(),
+                then,
+                reason: String::new(),
             },
         })?;
+        self.stop_work();
+        Ok(())
+    }
+
+    /// Ends what is at work; what was about to act does not.
+    fn stop_work(&mut self) {
+        self.stopping = true;
+        self.parked.clear();
         for host in self.hosts.values() {
             host.cancel();
         }
-        Ok(())
+        for Waiting { id, what, .. } in std::mem::take(&mut self.waiting) {
+            let failure = || Failure::new(Class::Cancelled, "the run was stopped before it acted");
+            match what {
+                What::Perform => {
+                    self.acting.remove(&id);
+                    self.ready.push_back((id, work::failed(failure())));
+                }
+                What::UndoPerform => {
+                    self.acting.remove(&id);
+                    let result = UndoResult::Failed(failure());
+                    self.ready.push_back((id, Answer::Undone(result)));
+                }
+                What::Ask(_) | What::AskWhatNow(_) | What::Sleep(_) => {}
+                what => self.waiting.push(Waiting {
+                    id,
+                    what,
+                    sync: Sync::No,
+                }),
+            }
+        }
     }
 
     fn finish(mut self) -> Result<Summary, RunError> {
@@ -549,24 +664,6 @@ impl Run {
             .unwrap_or_else(PoisonError::into_inner)
             .end(&summary);
         Ok(summary)
-    }
-
-    fn asked(&self, id: &CommandId, question: &runwright_core::event::Question) -> Asked {
-        let inputs = match self
-            .state
-            .node_of(&id.step)
-            .map(|node| &self.plan.node(node).body)
-        {
-            Some(plan::Body::Ask(inputs)) => inputs.clone(),
-            _ => Vec::new(),
-        };
-        Asked {
-            run: self.writer.run().to_owned(),
-            step: id.step.to_string(),
-            title: self.state.title_of(&self.plan, &id.step),
-            question: question.clone(),
-            inputs,
-        }
     }
 }
 

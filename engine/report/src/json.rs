@@ -221,7 +221,7 @@ mod tests {
     fn a_run_is_one_line_an_event_and_the_summary_last() {
         assert_eq!(
             told(|json| failing_run(json)),
-            r#"{"v":1,"run":"k3x9m2p7q1zz","seq":1,"at":"2026-11-18T11:06:40Z","kind":"begun","step":"","title":null,"state":null,"data":{"version":1,"engine":"0.1.0","run":"k3x9m2p7q1zz","playbook":"wal-recover","playbook_version":"1.0.0","title":"Bring a database back","path":"wal-recover.yml","texts":{},"inputs":{},"sources":{},"user":"kay","host":"db1","children":{"env":{},"cwd":"","umask":0},"yes":false,"fail_on":"warning"}}
+            r#"{"v":1,"run":"k3x9m2p7q1zz","seq":1,"at":"2026-11-18T11:06:40Z","kind":"begun","step":"","title":null,"state":null,"data":{"version":1,"engine":"0.1.0","run":"k3x9m2p7q1zz","playbook":"wal-recover","playbook_version":"1.0.0","title":"Bring a database back","path":"wal-recover.yml","texts":{},"inputs":{},"sources":{},"user":"kay","account":"kay","host":"db1","machine":"","children":{"env":{},"cwd":"","umask":0},"yes":false,"attended":false,"fail_on":"warning"}}
 {"v":1,"run":"k3x9m2p7q1zz","seq":2,"at":"2026-11-18T11:06:41Z","kind":"finished","step":"found","title":"Look at the database","state":"ok","data":{"attempt":1,"state":"ok","findings":[{"severity":"warning","title":"the WAL has 151.1MiB","advice":"look who holds a read transaction open\nand end it"}],"took":{"$duration":"20ms"}}}
 {"v":1,"run":"k3x9m2p7q1zz","seq":3,"at":"2026-11-18T11:06:42Z","kind":"skipped","step":"more","title":"Fold the WAL","state":"skipped","data":{"why":"found.wal_bytes > wal_limit: 12MiB > 100MiB"}}
 {"v":1,"run":"k3x9m2p7q1zz","seq":4,"at":"2026-11-18T11:06:43Z","kind":"entered","step":"repair","title":"Salvage a damaged database","state":"running","data":{}}

@@ -2,8 +2,8 @@
 
 use runwright_core::{
     event::{
-        Ask, Asserted, Assertion, Begun, Body, Finding, Finished, Goal, Outcome, Question, Reply,
-        Settlement, StepState, UndoResult, Undone,
+        Ask, Asserted, Assertion, Begun, Body, Finding, Finished, Goal, Locked, Outcome, Question,
+        Reply, Settlement, StepState, Stop, UndoResult, Undone,
     },
     kind::{Failure, UndoLook},
     plan::OnFailure,
@@ -98,9 +98,26 @@ pub(crate) fn lines(told: &Told<'_>, book: &mut Book) -> Vec<Line> {
         }
         Body::Looked { .. } | Body::Woke => return Vec::new(),
         Body::Asked(question) => asked_line(question),
-        Body::Answered { by, reply, .. } => {
-            let note = format!("{}, by {by}", reply_words(reply));
+        Body::Answered {
+            by, reply, reason, ..
+        } => {
+            let note = format!("{}, by {by}{}", reply_words(reply), because(reason));
             Line::lasting("answer", Tone::Plain, note)
+        }
+        Body::Ignored { by, why, .. } => {
+            let note = format!("what {by} sent came to nothing: {why}");
+            Line::lasting("ignored", Tone::Warning, note)
+        }
+        Body::Locked(locked) => return locked_lines(locked),
+        Body::Adopted { state, .. } => {
+            Line::new(Mark::of(*state), Weight::Detail, "in the run before")
+        }
+        Body::Waiting { until } => {
+            let note = match until {
+                Some(until) => format!("until {until}; no process works on it"),
+                None => "for an answer; no process works on it".to_owned(),
+            };
+            Line::detail("waiting", note)
         }
         Body::Started {
             attempt, action, ..
@@ -121,15 +138,25 @@ pub(crate) fn lines(told: &Told<'_>, book: &mut Book) -> Vec<Line> {
             let note = format!("try {attempt}: {found}{}", since.unwrap_or_default());
             Line::detail("not yet", note)
         }
-        Body::Stopping { by } => {
-            let note = format!("{by}: what runs is let to its end, nothing new starts");
+        Body::Stopping { by, then, reason } => {
+            let then = match then {
+                Stop::Keep => "",
+                Stop::RollBack => ", then everything is undone",
+                Stop::Cancel => ", then the run is cancelled",
+                Stop::GiveUp => ", then the run is given up",
+            };
+            let because = because(reason);
+            let note =
+                format!("{by}{because}: what runs is let to its end, nothing new starts{then}");
             Line::lasting("stopping", Tone::Warning, note)
         }
         Body::Stopped { why } => Line::lasting("STOPPED", Tone::Bad, why.clone()),
-        Body::Resumed { by, goal } => {
+        Body::Resumed { by, goal, .. } => {
             let goal = match goal {
                 Goal::Work => "the work goes on",
                 Goal::RollBack => "the undoing goes on",
+                Goal::Cancel => "the run is cancelled",
+                Goal::GiveUp => "the run is given up",
             };
             Line::heading("resume", format!("{goal}, by {by}"))
         }
@@ -196,6 +223,27 @@ fn entered_note(told: &Told<'_>, rounds: Option<&[String]>, branch: Option<usize
     }
 }
 
+/// Returns the lines for locks that were taken, or could not be.
+fn locked_lines(locked: &Locked) -> Vec<Line> {
+    let mut lines: Vec<Line> = locked
+        .stolen
+        .iter()
+        .map(|stolen| Line::lasting("stolen", Tone::Warning, stolen.clone()))
+        .collect();
+    lines.push(match &locked.refused {
+        Some(why) => Line::lasting("REFUSED", Tone::Bad, why.clone()),
+        None => Line::detail("locked", locked.names.join(", ")),
+    });
+    lines
+}
+
+fn because(reason: &str) -> String {
+    match reason {
+        "" => String::new(),
+        reason => format!(" ({reason})"),
+    }
+}
+
 fn asked_line(question: &Question) -> Line {
     let message = &question.message;
     match &question.ask {
@@ -226,6 +274,7 @@ fn reply_words(reply: &Reply) -> String {
         Reply::Retry => "try again".to_owned(),
         Reply::RollBack => "roll back".to_owned(),
         Reply::Stop => "stop here".to_owned(),
+        Reply::GoOn => "go on".to_owned(),
     }
 }
 

@@ -234,12 +234,23 @@ fn next(text: &mut Text, summary: &Summary, open: &[(&str, &Question)]) {
                 format!("or `deny`, with the phrase `{phrase}`: {message}"),
             ),
             Ask::InDoubt => (
-                format!("resume {run} --in-doubt {step}=done"),
-                format!("or `=redo`, `=undo`: {message}"),
+                format!("answer {run} {step} done"),
+                format!("or `redo`, `undo`: {message}"),
             ),
-            Ask::Inputs(_) | Ask::Manual | Ask::OnFailure(_) => {
-                (format!("resume {run}"), format!("on a terminal: {message}"))
+            Ask::Inputs(names) => {
+                let given = names.iter().map(|name| format!(" --set {name}=VALUE"));
+                let given: String = given.collect();
+                (format!("answer {run} {step}{given}"), message.clone())
             }
+            Ask::Manual => (
+                format!("answer {run} {step} done"),
+                format!("or `failed`, `skip`: {message}"),
+            ),
+            Ask::OnFailure(_) => (
+                format!("answer {run} {step} retry"),
+                format!("or `skip`, `roll-back`, `stop`: {message}"),
+            ),
+            Ask::Interrupted => (format!("resume {run}"), message.clone()),
         };
         let command = format!("runwright {command}");
         next.push((command, what));
@@ -319,13 +330,7 @@ mod tests {
     }
 
     fn question(ask: Ask) -> Question {
-        Question {
-            ask,
-            message: "Replace kv.db?".to_owned(),
-            action: None,
-            change: None,
-            undo: None,
-        }
+        Question::new(ask, "Replace kv.db?")
     }
 
     #[test]
@@ -471,10 +476,10 @@ run k3x9m2p7q1zz, exit code 1
 
 wal-recover: WAITING for an answer - 3 steps, 2 changed, 14 s
 next:
-  runwright resume k3x9m2p7q1zz                        on a terminal: Replace kv.db?
-  runwright resume k3x9m2p7q1zz --in-doubt doubt=done  or `=redo`, `=undo`: Replace kv.db?
-  runwright approve k3x9m2p7q1zz 'each[a]/swap'        or `deny`: Replace kv.db?
-  runwright approve k3x9m2p7q1zz type                  or `deny`, with the phrase `kv.db`: Replace kv.db?
+  runwright answer k3x9m2p7q1zz by_hand done     or `failed`, `skip`: Replace kv.db?
+  runwright answer k3x9m2p7q1zz doubt done       or `redo`, `undo`: Replace kv.db?
+  runwright approve k3x9m2p7q1zz 'each[a]/swap'  or `deny`: Replace kv.db?
+  runwright approve k3x9m2p7q1zz type            or `deny`, with the phrase `kv.db`: Replace kv.db?
 run k3x9m2p7q1zz, exit code 4
 
 wal-recover: WAITING for its time - 3 steps, 2 changed, 14 s

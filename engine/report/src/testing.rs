@@ -10,7 +10,7 @@ use std::{
 use runwright_core::{
     event::{
         Ask, Asserted, Assertion, Begun, Body, Ended, Event, Finding, Finished, Goal, Outcome,
-        Question, Reply, Settlement, StepState, UndoResult, Undone,
+        Question, Reply, Settlement, StepState, Stop, UndoResult, Undone,
     },
     kind::{Class, Description, Failure, Looked, Stream, UndoLook},
     plan::{OnFailure, Severity},
@@ -91,9 +91,13 @@ pub(crate) fn begun() -> Body {
         inputs: Fields::new(),
         sources: BTreeMap::new(),
         user: "kay".to_owned(),
+        account: "kay".to_owned(),
         host: "db1".to_owned(),
+        machine: String::new(),
         children: Default::default(),
         undoes: None,
+        continues: None,
+        attended: false,
         yes: false,
         fail_on: Default::default(),
     }))
@@ -260,13 +264,7 @@ pub(crate) fn every_event(reporter: &mut dyn Reporter) {
     story.step(choose, StepState::Running, branch(Some(1)));
     story.step(choose, StepState::Running, branch(None));
     story.step(choose, StepState::Ok, finished(StepState::Ok, 0));
-    let ask = |ask| Question {
-        ask,
-        message: "Replace kv.db?".to_owned(),
-        action: None,
-        change: None,
-        undo: None,
-    };
+    let ask = |ask| Question::new(ask, "Replace kv.db?");
     let until = "2026-11-20T14:30:00+08:00".parse().expect("a time");
     for question in [
         Ask::Confirm,
@@ -287,6 +285,7 @@ pub(crate) fn every_event(reporter: &mut dyn Reporter) {
             question: ask(Ask::Confirm).digest(),
             by: "kay".to_owned(),
             reply,
+            reason: String::new(),
         };
         story.step(SWAP, StepState::Pending, answered);
     }
@@ -314,12 +313,14 @@ pub(crate) fn every_event(reporter: &mut dyn Reporter) {
     story.step(FOUND, StepState::Running, not_yet);
     story.step(FOUND, StepState::Running, Body::Woke);
     let by = "SIGTERM".to_owned();
-    story.run(Body::Stopping { by });
+    let (then, reason) = (Stop::Keep, String::new());
+    story.run(Body::Stopping { by, then, reason });
     let why = "stopped by SIGTERM".to_owned();
     story.run(Body::Stopped { why });
     for goal in [Goal::Work, Goal::RollBack] {
         let by = "kay".to_owned();
-        story.run(Body::Resumed { by, goal });
+        let attended = false;
+        story.run(Body::Resumed { by, goal, attended });
     }
     for how in [
         Settlement::Done(Value::Null),
@@ -421,6 +422,7 @@ pub(crate) fn summary() -> Summary {
         findings: Vec::new(),
         outputs: Fields::new(),
         dirty: Vec::new(),
+        questions: Vec::new(),
         undoable: 0,
         undos: Vec::new(),
         took_ms: 14_000,

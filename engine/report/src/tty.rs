@@ -459,17 +459,12 @@ head 1a2b3c4d5e6f708192a3b4c5d6e7f8"#
     #[test]
     fn an_answer_that_was_typed_here_is_not_repeated() {
         use runwright_core::event::{Ask, Reply};
-        let asked = runwright_core::event::Question {
-            ask: Ask::Confirm,
-            message: "Stop it?".to_owned(),
-            action: None,
-            change: None,
-            undo: None,
-        };
+        let asked = runwright_core::event::Question::new(Ask::Confirm, "Stop it?");
         let answered = |by: &str| Body::Answered {
             question: asked.digest(),
             by: by.to_owned(),
             reply: Reply::Yes,
+            reason: String::new(),
         };
         let (terminal, mut tty) = tty(50, 80);
         let mut story = Story::new(&mut tty);

@@ -1,17 +1,12 @@
 //! `runwright journal`: where it lies, removing old runs from it, giving up what lapsed undos keep.
 
-use std::collections::BTreeMap;
-
 use clap::{ArgGroup, Args, Subcommand};
-use runwright_core::{
-    event::Begun,
-    units::{Bytes, Span, Time},
-};
+use runwright_core::units::{Bytes, Span, Time};
 use runwright_local::{
     folder::RunFolder,
     journal::{Journal as Store, RunFilter, RunRecord, Stone, Weight},
     run::{Clock, replay},
-    sweep::{Swept, Upkeep, hold},
+    sweep::{Heirs, Swept, Upkeep, hold},
 };
 use serde_json::json;
 
@@ -168,6 +163,7 @@ fn prune(settings: &Settings, args: &Prune) -> Done {
         journal: journal.clone(),
         kinds: session::by_name(&library.kinds),
         host: settings::host(),
+        machine: settings::machine(),
     };
     let mut failed = Vec::new();
     for candidate in &go {
@@ -203,19 +199,21 @@ fn candidates(
     };
     meant.sort_by_key(|record| std::cmp::Reverse(record.number));
     meant.dedup_by(|one, other| one.run == other.run);
-    let undoing = undoing(journal)?;
+    let heirs = Heirs::of(journal)?;
     let mut going: Vec<String> = meant.iter().map(|record| record.run.clone()).collect();
     let mut candidates = Vec::new();
     for record in meant {
         let run = &record.run;
-        let by = undoing.get(run).map_or(&[][..], Vec::as_slice);
-        let stays = match by.iter().find(|by| !going.contains(by)) {
+        let by = heirs.heirs(run).iter().find(|by| !going.contains(by));
+        let stays = match by {
             _ if record.row.ended_at.is_none() => {
                 Some(format!("it has not ended: {}", record.row.state))
             }
-            Some(by) => Some(format!("run {by}, which undoes it, stays")),
+            Some(by) => Some(format!(
+                "run {by}, which undoes it or goes on from it, stays"
+            )),
             None if args.lose_undo => None,
-            None => open(settings, library, journal, by.last().unwrap_or(run), now)?,
+            None => open(settings, library, journal, heirs.last(run), now)?,
         };
         if stays.is_some() {
             going.retain(|going| going != run);
@@ -228,20 +226,6 @@ fn candidates(
         });
     }
     Ok(candidates)
-}
-
-/// Returns, for each run that was undone, the runs that undo it, in the order in which they began.
-fn undoing(journal: &Store) -> Result<BTreeMap<String, Vec<String>>, CliError> {
-    let mut undoing: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for first in journal.first_events()? {
-        let undone = serde_json::from_str::<Begun>(&first.data)
-            .ok()
-            .and_then(|begun| begun.undoes);
-        if let Some(undone) = undone {
-            undoing.entry(undone).or_default().push(first.run);
-        }
-    }
-    Ok(undoing)
 }
 
 /// Says what of a run could still be undone, if anything.
@@ -384,6 +368,7 @@ fn sweep(settings: &Settings) -> Done {
         journal: settings.journal()?,
         kinds: session::by_name(&Library::new(settings).kinds),
         host: settings::host(),
+        machine: settings::machine(),
     };
     let now = Clock::system().now();
     let Swept { released, failed } = session::runtime()?.block_on(upkeep.sweep(now, None))?;

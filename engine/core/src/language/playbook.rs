@@ -70,6 +70,7 @@ impl Reader<'_> {
         let vars = self.expressions(root.get("vars"), Sorted::InOrder, &Around::default());
         let connections = self.connections(root.get("connections"));
         let requires = self.requires(root.get("requires"));
+        let locks = self.locks(root.get("locks"));
         let guards = self.guards(root.get("guards"), &Around::default());
         let steps = self.steps(root.get("steps"), &super::step::Place::Work);
         let always = self.steps(root.get("always"), &super::step::Place::Always);
@@ -111,6 +112,7 @@ impl Reader<'_> {
             inputs,
             vars,
             connections,
+            locks,
             requires,
             guards,
             ids,
@@ -373,6 +375,17 @@ impl Reader<'_> {
             read.push(Requirement { program, versions });
         }
         read
+    }
+
+    /// Reads the names of what the run holds; they decide, so they name no secret, and no result, because nothing has
+    /// run when they are taken.
+    fn locks(&mut self, node: Option<&Node>) -> Vec<crate::expression::Template> {
+        let around = Around::default().deciding("locks");
+        let names = node.and_then(Node::as_list).unwrap_or_default();
+        names
+            .iter()
+            .filter_map(|name| self.template(name, &around))
+            .collect()
     }
 
     /// Reads guards; `around` is what they may name beside their own `result`.

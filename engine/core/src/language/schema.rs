@@ -19,13 +19,7 @@ pub(super) const BODIES: [&str; 11] = [
 ];
 
 /// Keys of the contract whose feature a later version builds.
-const LATER: [(&str, &str); 5] = [
-    ("locks", "locks across runs"),
-    ("approvers", "more than one approver"),
-    ("not_starter", "approvers that differ from the starter"),
-    ("deadline", "deadlines of questions"),
-    ("host", "acting on other machines"),
-];
+const LATER: [(&str, &str); 1] = [("host", "acting on other machines")];
 
 /// Returns the schema that editors use: draft 2020-12, closed, with the documentation of every key and kind.
 pub fn playbook_schema(kinds: &[Kind]) -> Json {
@@ -205,7 +199,6 @@ fn each_object(schema: &mut Json, change: &mut dyn FnMut(&mut Map<String, Json>)
 
 /// Reports the keys that this version does not build yet, wherever the contract has them.
 pub(super) fn refuse_later(root: &Node, problems: &mut Vec<Diagnostic>) {
-    refuse_in(root, &["locks"], problems);
     for section in ["steps", "always"] {
         refuse_in_steps(root.get(section), problems);
     }
@@ -214,9 +207,6 @@ pub(super) fn refuse_later(root: &Node, problems: &mut Vec<Diagnostic>) {
 fn refuse_in_steps(steps: Option<&Node>, problems: &mut Vec<Diagnostic>) {
     for step in steps.and_then(Node::as_list).unwrap_or_default() {
         refuse_in(step, &["host"], problems);
-        if let Some(confirm) = step.get("confirm") {
-            refuse_in(confirm, &["approvers", "not_starter", "deadline"], problems);
-        }
         for (key, value) in step.as_map().unwrap_or_default() {
             match (key.written(), &value.data) {
                 ("group" | "parallel" | "rollback", _) => refuse_in_steps(Some(value), problems),

@@ -285,13 +285,22 @@ impl Reader<'_> {
             let phrase = node
                 .get("phrase")
                 .and_then(|node| self.template(node, around));
-            return Some(Confirm { message, phrase });
+            let deadline = node.get("deadline").map(|node| self.tree(node, around));
+            return Some(Confirm {
+                message,
+                phrase,
+                approvers: match node.get("approvers").map(Node::to_value) {
+                    Some(Value::Int(number)) => u32::try_from(number).unwrap_or(1),
+                    _ => 1,
+                },
+                not_starter: node
+                    .get("not_starter")
+                    .is_some_and(|node| node.to_value() == Value::Bool(true)),
+                deadline,
+            });
         }
         match node.to_value() {
-            Value::Bool(true) => Some(Confirm {
-                message: None,
-                phrase: None,
-            }),
+            Value::Bool(true) => Some(Confirm::plain(None)),
             Value::Bool(false) => {
                 self.error_hint(
                     node,
@@ -300,10 +309,7 @@ impl Reader<'_> {
                 );
                 None
             }
-            _ => Some(Confirm {
-                message: Some(self.template(node, around)?),
-                phrase: None,
-            }),
+            _ => Some(Confirm::plain(Some(self.template(node, around)?))),
         }
     }
 

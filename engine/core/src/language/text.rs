@@ -45,8 +45,9 @@ pub(super) struct Playbook {
     vars: Option<BTreeMap<String, Expression>>,
     /// Named endpoints: URLs whose scheme is `sqlite`, `postgres`, `redis`, `http` or `https`.
     connections: Option<BTreeMap<String, Template>>,
-    /// What the run holds exclusively.
-    locks: Option<Later>,
+    /// What the run holds exclusively, across all playbooks and users of the machine: any names, best made like
+    /// `sqlite:/var/lib/kv.db` of the kind of thing and its place.
+    locks: Option<Vec<Template>>,
     /// What must hold before anything runs.
     guards: Option<Vec<Guard>>,
     /// What a failure does where no step says it: `rollback` where it is not said here either.
@@ -131,12 +132,13 @@ pub(super) struct Confirm {
     message: Option<Template>,
     /// What the person must type: best made of the target's own name.
     phrase: Option<Template>,
-    /// How many different people must agree.
-    approvers: Option<Later>,
+    /// How many different people must agree; 1 where it is not said.
+    #[schemars(range(min = 1, max = 100))]
+    approvers: Option<u32>,
     /// Whether one of them must not have started the run.
-    not_starter: Option<Later>,
-    /// When the answer becomes no.
-    deadline: Option<Later>,
+    not_starter: Option<bool>,
+    /// How long after it was asked the answer becomes no; never where it is not said.
+    deadline: Option<Span>,
 }
 
 /// What is checked after a step.
@@ -179,7 +181,7 @@ pub(super) struct Step {
     unless: Option<Unless>,
     /// What must hold for this step; one that does not refuses it.
     guards: Option<Vec<Guard>>,
-    /// Ask a person first: `true`, a message, or `{message, phrase}`.
+    /// Ask a person first: `true`, a message, or `{message, phrase, approvers, not_starter, deadline}`.
     confirm: Option<ConfirmForms>,
     /// What is checked afterwards.
     expect: Option<Vec<Expect>>,
@@ -337,7 +339,7 @@ form! {
 /// `unless`: an expression, or a kind that reads with `that`.
 pub(super) struct Unless;
 
-/// `confirm`: `true`, a message, or `{message, phrase}`.
+/// `confirm`: `true`, a message, or `{message, phrase, approvers, not_starter, deadline}`.
 pub(super) struct ConfirmForms;
 
 /// `sensitive`: `true`, or names of result fields.

@@ -119,13 +119,7 @@ impl State {
     }
 
     fn ask(&mut self, frame: FrameId, ask: Ask, message: String) {
-        let question = Question {
-            ask,
-            message,
-            action: None,
-            change: None,
-            undo: None,
-        };
+        let question = Question::new(ask, message);
         self.issue(frame, JobPhase::Ask, Job::Ask(Box::new(question)));
     }
 

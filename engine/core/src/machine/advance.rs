@@ -7,8 +7,9 @@ use super::{
 };
 use crate::{
     event::{Ask, Asserted, Assertion, Body, Question, StepState},
-    kind::{Class, Description, Effect, Failure, Looked, UndoneBy},
+    kind::{Class, Description, Digest, Effect, Failure, Looked, UndoneBy},
     plan::{self, Guard, Node, Plan, Work},
+    units::{Span, Time},
     value::Value,
 };
 
@@ -32,7 +33,8 @@ impl State {
 
     /// Returns whether nothing of `frame` goes on for now.
     pub(super) fn is_held(&self, frame: FrameId) -> bool {
-        let held = !self.halts.is_empty() || (self.rechecking && self.root() != Some(frame));
+        let rechecking = self.rechecking.last();
+        let held = !self.halts.is_empty() || rechecking.is_some_and(|asked| *asked != frame);
         self.stopping.is_some() || (held && !self.is_aside(frame))
     }
 
@@ -57,7 +59,7 @@ impl State {
                 true
             }
             Phase::Settle(settle) => self.settle(plan, frame, node, settle),
-            Phase::Require | Phase::Ended => true,
+            Phase::Require | Phase::Lock | Phase::Ended => true,
         }
     }
 
@@ -74,17 +76,22 @@ impl State {
                     .flat_map(|scope| scope.requires.iter().cloned())
                     .collect();
                 if requires.is_empty() {
-                    self.frames[frame].phase = Phase::Guards(0);
+                    self.frames[frame].phase = Phase::Lock;
                     return false;
                 }
                 self.issue(frame, JobPhase::Require, Job::Require(requires));
                 true
             }
+            Phase::Lock => self.lock(plan, frame, scope),
             Phase::Guards(index) => self.guard(plan, frame, &plan.scope(scope).guards, index),
+            _ if self.rechecking.last() == Some(&frame) => {
+                self.rechecking.pop();
+                // It goes on with what is inside it when all are asked.
+                self.suspended.push(frame);
+                self.recheck_next(plan);
+                true
+            }
             _ => {
-                if std::mem::take(&mut self.rechecking) {
-                    self.wake(plan);
-                }
                 self.run_inside(plan, frame);
                 true
             }
@@ -92,6 +99,9 @@ impl State {
     }
 
     fn when(&mut self, plan: &Plan, frame: FrameId, node: &Node) -> bool {
+        if self.adopt(frame) {
+            return true;
+        }
         let Some(when) = &node.when else {
             self.frames[frame].phase = Phase::Unless;
             return false;
@@ -294,7 +304,7 @@ impl State {
     }
 
     fn question(
-        &self,
+        &mut self,
         plan: &Plan,
         frame: FrameId,
         node: &Node,
@@ -309,6 +319,10 @@ impl State {
             Some(phrase) => Ask::Phrase(self.strict_text(plan, frame, phrase)?),
             None => Ask::Confirm,
         };
+        let deadline = match &confirm.deadline {
+            Some(deadline) => self.read_tree::<Span>(plan, frame, deadline)?,
+            None => None,
+        };
         let undo = match (&node.irreversible, &node.rollback, node.work()) {
             (Some(why), _, _) => Some(format!("can't be undone: {why}")),
             (None, Some(steps), _) if !steps.is_empty() => {
@@ -319,16 +333,36 @@ impl State {
             }
             _ => None,
         };
-        Ok(Question {
-            ask,
-            message,
+        let mut question = Question {
             action: this.action().cloned(),
             change: this
                 .shown
                 .as_ref()
                 .and_then(|shown| Some(shown.needed.as_ref()?.1.clone())),
             undo,
-        })
+            approvers: confirm.approvers,
+            not_starter: confirm.not_starter,
+            ..Question::new(ask, message)
+        };
+        question.deadline = deadline.map(|span| {
+            let first = self.first_asked(frame, question.digest());
+            let until = first.milliseconds.saturating_add(span.milliseconds);
+            Time::from_milliseconds(until)
+        });
+        Ok(question)
+    }
+
+    /// Returns when the question with this digest was first asked: now, where it is asked for the first time.
+    fn first_asked(&mut self, frame: FrameId, question: Digest) -> Time {
+        let now = self.now;
+        let shown = self.frames[frame].shown();
+        match &shown.asked {
+            Some((asked, first)) if *asked == question => *first,
+            _ => {
+                shown.asked = Some((question, now));
+                now
+            }
+        }
     }
 
     /// Takes in what a guard, or an `unless`, has come to.
@@ -360,6 +394,11 @@ impl State {
             (None, _) => None,
         };
         if let Some(failure) = failure {
+            if self.rechecking.last() == Some(&frame) {
+                // Nothing is lost: the run stays where it was.
+                self.frames[frame].phase = Phase::Inside;
+                return self.refuse_run(failure.class, failure.line());
+            }
             return self.fail_later(plan, frame, failure);
         }
         match which {

@@ -1,14 +1,14 @@
 //! What the world answers becomes an event, with the machine's verdict in it.
 
 use super::{
-    Answer, CommandId, Job, NotDue, State,
+    Answer, CommandId, Job, JobPhase, NotDue, State,
     failure::nothing,
     frame::{FrameId, Phase, Role, Settle},
     judge::Given,
 };
 use crate::{
-    event::{Asserted, Assertion, Body, Finding, Reply, Undone},
-    kind::{Class, Failure, Looked},
+    event::{Asserted, Assertion, Body, Finding, Locked, Question, Reply, Undone},
+    kind::{Class, Digest, Failure, Looked},
     plan::{self, Plan, check_inputs},
     units::{Span, Time},
     value::{Fields, Value},
@@ -69,11 +69,31 @@ impl State {
                     (Ok(look), _) => Body::Looked { action, look },
                 }
             }
-            (Answer::Replied { by, reply }, Job::Ask(question)) => Body::Answered {
+            (
+                Answer::Replied {
+                    by,
+                    reply,
+                    reason,
+                    said,
+                },
+                Job::Ask(question),
+            ) => Body::Answered {
                 question: question.digest(),
                 by,
-                reply,
+                reply: in_time(question, said, reply),
+                reason,
             },
+            (Answer::Locked(taken), Job::Lock { names, .. }) => {
+                let (refused, stolen) = match taken {
+                    Ok(stolen) => (None, stolen),
+                    Err(refused) => (Some(refused), Vec::new()),
+                };
+                Body::Locked(Locked {
+                    names: names.clone(),
+                    refused,
+                    stolen,
+                })
+            }
             (
                 Answer::Started { action, undo },
                 Job::Perform {
@@ -157,12 +177,18 @@ impl State {
         &mut self,
         plan: &Plan,
         frame: FrameId,
-        question: &crate::kind::Digest,
+        question: &Digest,
         by: &str,
         reply: &Reply,
     ) {
         if self.is_asked_after_failure(frame) {
             return self.after_failure(plan, frame, reply);
+        }
+        if self.frames[frame].phase == Phase::Confirm
+            && *reply == Reply::Yes
+            && !self.approved(frame, question, by)
+        {
+            return;
         }
         self.answered(frame);
         match (self.frames[frame].phase, reply) {
@@ -189,6 +215,45 @@ impl State {
                 self.record(frame, body);
             }
         }
+    }
+
+    /// Takes in that one person says yes; returns whether that is enough. Where it is not, the question stays open.
+    fn approved(&mut self, frame: FrameId, question: &Digest, by: &str) -> bool {
+        let due = self.frames[frame].due.and_then(|due| self.due.get(&due));
+        let Some(Job::Ask(asked)) = due.map(|command| command.job.clone()) else {
+            return false;
+        };
+        if asked.digest() != *question {
+            return false;
+        }
+        let shown = self.frames[frame].shown();
+        shown.approvals.push((question.clone(), by.to_owned()));
+        if by == super::PREVIEW {
+            return true;
+        }
+        let people = self.people(frame, question);
+        let starter = self.begun.as_ref().map(|begun| begun.user.as_str());
+        let is_starter = |person: &String| Some(person.as_str()) == starter;
+        let enough = people.len() >= asked.approvers as usize
+            && !(asked.not_starter && people.iter().all(is_starter));
+        if !enough {
+            self.answered(frame);
+            self.issue(frame, JobPhase::Ask, Job::Ask(asked));
+        }
+        enough
+    }
+
+    /// Returns who has said yes to a question so far, each once.
+    pub(super) fn people(&self, frame: FrameId, question: &Digest) -> Vec<String> {
+        let shown = self.frames[frame].shown.as_ref();
+        let approvals = shown.map_or(&[][..], |shown| &shown.approvals);
+        let mut people: Vec<String> = Vec::new();
+        for (asked, by) in approvals {
+            if asked == question && !people.contains(by) {
+                people.push(by.clone());
+            }
+        }
+        people
     }
 
     fn judge_reply(&self, plan: &Plan, frame: FrameId, reply: &Reply) -> Body {
@@ -226,6 +291,16 @@ impl State {
             }
             body => body,
         }
+    }
+}
+
+/// Returns what an answer counts as: after the deadline it is no.
+fn in_time(question: &Question, said: Time, reply: Reply) -> Reply {
+    match question.deadline {
+        Some(deadline) if said.milliseconds > deadline.milliseconds => Reply::No {
+            why: format!("nobody had agreed by {deadline}"),
+        },
+        _ => reply,
     }
 }
 

@@ -35,6 +35,8 @@ pub enum JobPhase {
     Record,
     /// Programs are looked for.
     Require,
+    /// Locks are taken.
+    Lock,
     /// A guard or an `unless` is asked.
     Probe,
     /// The target is looked at.
@@ -71,6 +73,13 @@ pub enum Job {
     Record(Box<Body>),
     /// Look for programs.
     Require(Vec<Requirement>),
+    /// Take locks; answered with [`Answer::Locked`].
+    Lock {
+        /// Their names.
+        names: Vec<String>,
+        /// Whether they may be waited for: nothing has run yet.
+        may_wait: bool,
+    },
     /// Ask a kind that reads; answered with [`Answer::Probed`].
     Probe(Task),
     /// Look at the target; answered with [`Answer::Looked`].
@@ -111,6 +120,8 @@ pub enum Answer {
     Recorded,
     /// What is missing.
     Required(Vec<String>),
+    /// What came of taking locks: what had been stolen from others, or why they can't be had.
+    Locked(Result<Vec<String>, String>),
     /// What a kind that reads has answered.
     Probed(Result<Value, Failure>),
     /// What a look found.
@@ -128,6 +139,10 @@ pub enum Answer {
         by: String,
         /// What.
         reply: Reply,
+        /// Why, in the person's own words.
+        reason: String,
+        /// When it was said.
+        said: Time,
     },
     /// The step is about to act.
     Started {

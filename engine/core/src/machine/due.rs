@@ -81,6 +81,11 @@ impl State {
         })
     }
 
+    /// Returns whether the command with this id is due.
+    pub fn is_due(&self, id: &CommandId) -> bool {
+        self.find_due(id).is_some()
+    }
+
     /// Returns the frame at `key` that waits for an answer: the step, or the playbook that it calls.
     pub(super) fn waiting_at(&self, key: &str) -> Option<FrameId> {
         self.frames_at(key)

@@ -5,7 +5,7 @@ use super::{
     frame::{Frame, FrameId, Inside, Phase, Role},
 };
 use crate::{
-    event::{Body, Ended, Finding, Outcome, StepState},
+    event::{Body, Ended, Finding, Outcome, StepState, Stop},
     expression::Reason,
     kind::{Class, Failure},
     plan::{Plan, ScopeId, Severity},
@@ -15,6 +15,15 @@ use crate::{
 impl State {
     /// The work, or its undoing, is done: what runs last begins, or the run ends.
     pub(super) fn finish_run(&mut self, plan: &Plan) {
+        let ends_otherwise = |(_, then): &(String, Stop)| match then {
+            Stop::Keep => false,
+            Stop::Cancel => self.is_undone_by_cancel(plan),
+            Stop::RollBack | Stop::GiveUp => true,
+        };
+        if self.mode == Mode::Working && self.stopping.as_ref().is_some_and(ends_otherwise) {
+            // The last step has ended while somebody wanted the run undone: that still holds.
+            return;
+        }
         if self.mode != Mode::Always && !self.always.is_empty() {
             return self.record_run(Body::Always);
         }
@@ -32,7 +41,10 @@ impl State {
             }
             outputs = given;
         }
-        let dirty = self.remains();
+        let dirty = match self.given_up {
+            true => self.left(),
+            false => self.remains(),
+        };
         self.record_run(Body::Ended(Ended {
             outcome,
             why,
@@ -110,8 +122,12 @@ impl State {
             .begun
             .as_ref()
             .is_some_and(|begun| begun.undoes.is_some());
-        let outcome = if results().any(|result| result.remains().is_some()) {
+        let outcome = if self.given_up {
+            Outcome::Failed
+        } else if results().any(|result| result.remains().is_some()) {
             Outcome::RollbackIncomplete
+        } else if self.cancelled {
+            Outcome::Cancelled
         } else if undoes || results().next().is_some() {
             Outcome::RolledBack
         } else {

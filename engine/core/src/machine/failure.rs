@@ -5,7 +5,7 @@ use super::{
     frame::{FrameId, Phase},
 };
 use crate::{
-    event::{Ask, Body, Question, Reply, StepState},
+    event::{Ask, Body, Goal, Question, Reply, StepState, Stop},
     kind::{Class, Failure},
     plan::{OnFailure, Plan, ScopeId},
     value::{Fields, Value},
@@ -30,13 +30,13 @@ impl State {
         if self.halts.is_empty() {
             self.withdraw();
         }
-        self.rechecking = false;
+        self.rechecking.clear();
         self.halts.push(halt);
     }
 
     /// Refuses the run as a whole: before anything has started it ends, after that it stops where it is.
     pub(super) fn refuse_run(&mut self, class: Class, why: String) {
-        let then = match self.any_started() {
+        let then = match self.any_started() || self.is_dirty() {
             true => OnFailure::Stop,
             false => OnFailure::Rollback,
         };
@@ -46,6 +46,15 @@ impl State {
             class,
             frame: None,
         });
+    }
+
+    /// Returns whether cancelling the run undoes what it has changed; else it only stops, and a person decides.
+    pub fn is_undone_by_cancel(&self, plan: &Plan) -> bool {
+        let stays = matches!(
+            plan.root().on_failure,
+            Some(OnFailure::Stop | OnFailure::Ask)
+        );
+        !stays && !self.past_no_return
     }
 
     fn consequence(&self) -> Option<OnFailure> {
@@ -62,16 +71,26 @@ impl State {
         if !self.due.is_empty() || self.stopped || matches!(self.mode, Mode::Fresh | Mode::Ended) {
             return;
         }
-        if let Some(by) = &self.stopping {
-            let why = format!("stopped by {by}");
-            return self.record_run(Body::Stopped { why });
+        if let Some((by, then)) = self.stopping.clone() {
+            match (self.mode, then) {
+                (Mode::Working, Stop::RollBack) => self.give_up(plan, Goal::RollBack, &by),
+                (Mode::Working, Stop::Cancel) if self.is_undone_by_cancel(plan) => {
+                    self.give_up(plan, Goal::Cancel, &by);
+                }
+                (Mode::Working, Stop::GiveUp) => self.give_up(plan, Goal::GiveUp, &by),
+                _ => {
+                    let why = format!("stopped by {by}");
+                    return self.record_run(Body::Stopped { why });
+                }
+            }
+            self.stopping = None;
         }
         let (Mode::Working, Some(then)) = (self.mode, self.consequence()) else {
             return;
         };
         let why = self.halts[0].why.clone();
         match then {
-            OnFailure::Rollback | OnFailure::Continue if self.is_dirty() => {
+            OnFailure::Rollback | OnFailure::Continue if self.is_dirty() && !self.given_up => {
                 self.record_run(Body::RollingBack { why });
             }
             OnFailure::Rollback | OnFailure::Continue => self.finish_run(plan),
@@ -85,13 +104,8 @@ impl State {
             Some((halt.frame?, halt)).filter(|(_, halt)| halt.then == OnFailure::Ask)
         });
         let Some((frame, halt)) = asked else { return };
-        let question = Question {
-            ask: Ask::OnFailure(halt.why.clone()),
-            message: halt.why.clone(),
-            action: None,
-            change: None,
-            undo: None,
-        };
+        let why = halt.why.clone();
+        let question = Question::new(Ask::OnFailure(why.clone()), why);
         let step = self.frames[frame].key.clone();
         self.issue_run(step, JobPhase::Ask, Job::Ask(Box::new(question)));
     }

@@ -117,8 +117,12 @@ pub(super) struct Shown {
     pub action: Option<Description>,
     /// The state before and the change in a line, where a change is needed.
     pub needed: Option<(Value, String)>,
-    /// The question that was answered with yes.
+    /// The question that was answered with yes, by as many as it needs.
     pub confirmed: Option<Digest>,
+    /// Who has said yes to which question.
+    pub approvals: Vec<(Digest, String)>,
+    /// The question, its deadline left out, and when it was first asked.
+    pub asked: Option<(Digest, Time)>,
 }
 
 /// The tries of a `retry` or an `until`.
@@ -154,6 +158,8 @@ pub(super) enum Role {
 pub(super) enum Phase {
     /// Programs are looked for (the run's own playbook only).
     Require,
+    /// Locks are taken (playbooks only).
+    Lock,
     When,
     Unless,
     Look,

@@ -208,7 +208,7 @@ impl State {
         if !self.name_vars_or_fail(plan, block, scope) {
             return;
         }
-        self.frames[block].phase = Phase::Guards(0);
+        self.frames[block].phase = Phase::Lock;
         self.advance(plan, block);
     }
 

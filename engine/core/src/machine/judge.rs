@@ -197,6 +197,10 @@ impl State {
         if is_aside || self.fails_a_try(plan, frame, failure.class) {
             return None;
         }
+        // Who has just said no is not asked what to do about it.
+        if self.attended && self.frames[frame].phase != Phase::Confirm {
+            return Some(OnFailure::Ask);
+        }
         if node.on_failure.is_some() {
             return node.on_failure;
         }

@@ -15,12 +15,15 @@ impl State {
     ///
     /// Decisions that were made and not yet written down stay due; what was at work in the world when the engine died
     /// is in doubt; everything else goes on from where it was.
-    pub(super) fn resume(&mut self, plan: &Plan, goal: Goal) {
+    pub(super) fn resume(&mut self, plan: &Plan, goal: Goal, by: &str) {
         let was_stopped = self.stopped | self.stopping.take().is_some();
         self.stopped = false;
         self.undo_wanted |= goal == Goal::RollBack;
         match (self.mode, goal) {
-            (Mode::Working, Goal::RollBack) => self.give_up(),
+            (Mode::Working, Goal::RollBack | Goal::Cancel | Goal::GiveUp) => {
+                self.clear_due();
+                self.give_up(plan, goal, by);
+            }
             (Mode::Working, Goal::Work) => {
                 self.suspend_all();
                 if self.run_due.is_some() {
@@ -28,8 +31,8 @@ impl State {
                     return;
                 }
                 self.forgive(was_stopped);
-                if self.halts.is_empty() && !self.recheck(plan) {
-                    self.wake(plan);
+                if self.halts.is_empty() {
+                    self.recheck(plan);
                 }
             }
             (Mode::RollingBack, _) => {
@@ -50,32 +53,41 @@ impl State {
         }
     }
 
-    /// Gives up the work: what has begun is only to be undone.
-    fn give_up(&mut self) {
-        self.clear_due();
+    /// Gives up the work: what has begun is only to be undone, or to be left.
+    pub(super) fn give_up(&mut self, plan: &Plan, goal: Goal, by: &str) {
         for frame in self.frames.iter_mut() {
             if frame.acting {
                 frame.state = StepState::InDoubt;
             }
         }
-        let halt = match self.halts.drain(..).next() {
-            Some(halt) => halt,
-            None => Halt {
-                then: OnFailure::Rollback,
-                why: "asked for by a person".to_owned(),
-                class: Class::Cancelled,
-                frame: None,
-            },
+        let then = match goal {
+            Goal::Cancel if !self.is_undone_by_cancel(plan) => OnFailure::Stop,
+            _ => OnFailure::Rollback,
         };
-        self.halts.push(Halt {
-            then: OnFailure::Rollback,
-            ..halt
+        self.cancelled = goal == Goal::Cancel;
+        self.given_up = goal == Goal::GiveUp;
+        let why = match goal {
+            Goal::Cancel => format!("cancelled by {by}"),
+            Goal::GiveUp => format!("given up by {by}"),
+            Goal::Work | Goal::RollBack => format!("asked for by {by}"),
+        };
+        let asked = Halt {
+            then,
+            why,
+            class: Class::Cancelled,
+            frame: None,
+        };
+        let failed = self.halts.drain(..).next();
+        self.halts.push(match (failed, goal) {
+            // What had failed is still why.
+            (Some(halt), Goal::RollBack) => Halt { then, ..halt },
+            _ => asked,
         });
     }
 
     /// Takes everything back that is due and no decision.
     fn suspend_all(&mut self) {
-        self.rechecking = false;
+        self.rechecking.clear();
         let serials: Vec<u64> = self.due.keys().copied().collect();
         for serial in serials {
             match &self.due[&serial].job {
@@ -101,18 +113,34 @@ impl State {
         }
     }
 
-    /// Asks the playbook's own `requires` and `guards` again, before anything else goes on; returns whether there is
-    /// anything to ask about.
-    fn recheck(&mut self, plan: &Plan) -> bool {
-        match self.root() {
-            Some(root) if self.frames[root].phase != Phase::Ended => {
-                self.rechecking = true;
-                self.frames[root].phase = Phase::Require;
-                self.advance(plan, root);
-                true
-            }
-            _ => false,
-        }
+    /// Asks the `requires` and `guards` of every playbook that has begun again, the run's own first, before anything
+    /// else goes on.
+    fn recheck(&mut self, plan: &Plan) {
+        let has_begun = |frame: &FrameId| {
+            let frame = &self.frames[*frame];
+            matches!(frame.role, Role::Playbook(_)) && frame.phase == Phase::Inside
+        };
+        let root = self.root();
+        let called = (self.taken_over..self.frames.len())
+            .filter(|frame| has_begun(frame) && Some(*frame) != root)
+            .filter(|frame| !self.is_aside(*frame));
+        let mut open: Vec<FrameId> = called.collect();
+        open.reverse();
+        open.extend(root.filter(|root| self.frames[*root].phase != Phase::Ended));
+        self.rechecking = open;
+        self.recheck_next(plan);
+    }
+
+    /// Asks the guards of the next playbook again; lets everything go on after the last one.
+    pub(super) fn recheck_next(&mut self, plan: &Plan) {
+        let Some(&next) = self.rechecking.last() else {
+            return self.wake(plan);
+        };
+        self.frames[next].phase = match self.root() == Some(next) {
+            true => Phase::Require,
+            false => Phase::Guards(0),
+        };
+        self.advance(plan, next);
     }
 
     /// Lets everything that was held or taken back go on from where it was.

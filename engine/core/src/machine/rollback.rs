@@ -244,10 +244,16 @@ impl State {
             self.restarted.insert(name.to_owned());
         }
         registered.result = Some(undone.result.clone());
-        self.frames[registered.frame].state = match undone.result.remains() {
+        let frame = registered.frame;
+        let state = match undone.result.remains() {
             None => StepState::Undone,
             Some(_) => StepState::UndoFailed,
         };
+        self.frames[frame].state = state;
+        // In a run that goes on from another one, the step stands there in its own right.
+        if let Some(&now) = self.keys.get(&self.frames[frame].key) {
+            self.frames[now].state = state;
+        }
         self.roll_back(plan);
     }
 
@@ -277,6 +283,13 @@ impl State {
             (self.frames[*frame].key.clone(), until)
         })
         .collect()
+    }
+
+    /// Returns what a run that is given up leaves changed.
+    pub(super) fn left(&self) -> Vec<String> {
+        let open = self.open_undos().into_iter();
+        open.map(|(step, line, _)| format!("{step}: left as it is ({line})"))
+            .collect()
     }
 
     /// Returns the open undos, in the order in which they would be done: address, line, and whether it is possible.

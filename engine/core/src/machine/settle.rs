@@ -179,14 +179,12 @@ impl State {
 
     fn doubt(&self, plan: &Plan, frame: FrameId, node: &Node) -> Question {
         let title = self.title_or_id(plan, frame, node);
+        let message = format!(
+            "`{title}` had started when the engine ended, and nobody can tell whether it was done"
+        );
         Question {
-            ask: Ask::InDoubt,
-            message: format!(
-                "`{title}` had started when the engine ended, and nobody can tell whether it was done"
-            ),
             action: self.frames[frame].action().cloned(),
-            change: None,
-            undo: None,
+            ..Question::new(Ask::InDoubt, message)
         }
     }
 }

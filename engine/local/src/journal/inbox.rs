@@ -53,6 +53,22 @@ impl Journal {
     }
 }
 
+impl Journal {
+    /// Returns the number of the event that the message with this id became; none as long as it waits.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the journal can't be read.
+    pub fn taken(&self, message: i64) -> Result<Option<u64>, JournalError> {
+        self.store().read("look for a message in", |connection| {
+            connection
+                .prepare_cached("SELECT taken FROM inbox WHERE id = ?1")?
+                .query_row([message], |row| row.get::<_, Option<i64>>(0))
+                .map(|taken| taken.and_then(|seq| u64::try_from(seq).ok()))
+        })
+    }
+}
+
 impl RunWriter {
     /// Returns the messages that wait, in order of arrival.
     ///
@@ -106,6 +122,11 @@ mod tests {
             .append(&[event("approved")], &[Row::Taken(first)], Sync::Yes)
             .expect("it is appended");
         assert_eq!(ids(&writer), [second]);
+        let taken = |id| bench.journal.taken(id).expect("it can be read");
+        assert_eq!(
+            (taken(first), taken(second)),
+            (Some(writer.next() - 1), None)
+        );
     }
 
     #[test]

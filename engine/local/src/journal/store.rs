@@ -351,7 +351,7 @@ impl Drop for Store {
 mod tests {
     use std::io::Write;
 
-    use super::super::{Journal, JournalError, Row, Sync, testing::*};
+    use super::super::{Journal, JournalError, Row, Sync, schema::LADDER, testing::*};
     use crate::{
         home::Home,
         testing::{Other, Sandbox, mode, other},
@@ -528,9 +528,10 @@ mod tests {
             assert_eq!(
                 error.to_string(),
                 format!(
-                    "open the journal `{}`: its format is 7, and this engine knows up to 1; \
+                    "open the journal `{}`: its format is 7, and this engine knows up to {}; \
                      it needs runwright 2.3.0 or later",
-                    home.journal()
+                    home.journal(),
+                    LADDER.len()
                 )
             );
         }

@@ -89,6 +89,7 @@ impl Driver {
                 self.require(&requires).await;
                 self.take(&id, Answer::Required(Vec::new()));
             }
+            Job::Lock { .. } => self.take(&id, Answer::Locked(Ok(Vec::new()))),
             Job::Probe(task) => {
                 let answer = self.probe(&id.step, &task).await;
                 self.take(&id, answer);
@@ -100,7 +101,13 @@ impl Driver {
             Job::Ask(question) => {
                 let reply = self.reply(&id.step, &question);
                 let by = PREVIEW.to_owned();
-                self.take(&id, Answer::Replied { by, reply });
+                let answer = Answer::Replied {
+                    by,
+                    reply,
+                    reason: String::new(),
+                    said: self.now,
+                };
+                self.take(&id, answer);
             }
             Job::Perform { task, before, .. } => self.perform(&id, &task, before.is_some()).await,
             Job::Notify { to, message } => {
@@ -289,7 +296,7 @@ impl Driver {
                     remark: String::new(),
                 }
             }
-            Ask::OnFailure(_) | Ask::InDoubt => Reply::Stop,
+            Ask::OnFailure(_) | Ask::InDoubt | Ask::Interrupted => Reply::Stop,
         }
     }
 

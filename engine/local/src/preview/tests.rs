@@ -99,13 +99,17 @@ impl Bench {
             inputs,
             sources: BTreeMap::new(),
             user: "somebody".to_owned(),
+            account: "somebody".to_owned(),
             host: "here".to_owned(),
+            machine: String::new(),
             children: Children {
                 env,
                 cwd: self.path(""),
                 umask: 0o022,
             },
             undoes: None,
+            continues: None,
+            attended: false,
             yes: false,
             fail_on: FailOn::default(),
         };

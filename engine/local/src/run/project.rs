@@ -34,6 +34,7 @@ impl Projector {
         let concerns_run = matches!(
             event.body,
             Body::Begun(_)
+                | Body::Waiting { .. }
                 | Body::Stopped { .. }
                 | Body::Resumed { .. }
                 | Body::RollingBack { .. }
@@ -82,10 +83,18 @@ impl Projector {
                 }));
             }
             Body::Undone(undone) if undone.result.remains().is_none() => {
-                self.undos.push(Row::Undone {
-                    run: begun.undoes.clone().unwrap_or(begun.run.to_string()),
+                // It was registered here, or by the run whose changes this one has taken over.
+                let before = begun.continues.as_ref().map(|from| &from.run);
+                let runs = [
+                    Some(&*begun.run),
+                    begun.undoes.as_deref(),
+                    before.map(String::as_str),
+                ];
+                let undone = runs.into_iter().flatten().map(|run| Row::Undone {
+                    run: run.to_owned(),
                     step: event.step.to_string(),
                 });
+                self.undos.extend(undone);
             }
             _ => {}
         }

@@ -7,22 +7,32 @@ use std::{
 };
 
 use runwright_core::{
-    event::{Ask, Output, Reply, UndoResult},
+    event::{Ask, Output, Question, UndoResult},
     kind::{
         Action, BoxFuture, Class, Cx, Description, Effect, Failure, Looked, UndoLook, UndoRecord,
         Undoes,
     },
     machine::{Answer, CommandId, Task},
     plan::Sensitive,
+    port::Said,
     units::{Span, Time},
     value::{Fields, Value},
 };
 
-use super::{Interrupt, Opened, Run, RunError, Vault, Waiting, What, host::StepHost};
+use tokio::sync::Notify;
+
+use super::{
+    Opened, Run, RunError, Vault, Waiting, What,
+    asking::{answered, clock_answer},
+    host::StepHost,
+};
 use crate::folder::RunFolder;
 
 /// How long a step that was told to end may still take before it is let go.
 const GRACE: Duration = Duration::from_secs(15);
+
+/// How much later than its deadline a question is given up: an answer of the same moment may be on its way.
+const LATE: Duration = Duration::from_millis(5);
 
 /// What came of a command.
 pub(super) enum Done {
@@ -37,8 +47,12 @@ pub(super) enum Done {
     ),
     /// An undo has looked.
     UndoLooked(Result<UndoLook, Failure>, Arc<dyn Undoes>, Option<Span>),
-    /// Nobody answered a question.
+    /// A question was taken back before anybody answered.
+    Withdrawn,
+    /// Nobody answers a question here.
     Unanswered,
+    /// What a person wants after an interruption.
+    Interruption(Option<Said>),
 }
 
 impl Run {
@@ -192,6 +206,7 @@ impl Run {
             What::UndoLook(record, timeout) => self.undo_look(id, &record, timeout),
             What::UndoPerform => self.undo_perform(id),
             What::Ask(question) => self.ask(id, &question),
+            What::AskWhatNow(question) => self.ask_what_now(id, &question),
             What::Sleep(until) => {
                 let wait = self.until(until);
                 Box::pin(async move {
@@ -202,7 +217,7 @@ impl Run {
         }
     }
 
-    fn until(&self, until: Time) -> Duration {
+    pub(super) fn until(&self, until: Time) -> Duration {
         let left = until.milliseconds - self.around.clock.now().milliseconds;
         Duration::from_millis(u64::try_from(left).unwrap_or(0))
     }
@@ -323,31 +338,47 @@ impl Run {
         })
     }
 
-    fn ask(
-        &mut self,
-        id: &CommandId,
-        question: &runwright_core::event::Question,
-    ) -> BoxFuture<'static, Done> {
+    fn ask(&mut self, id: &CommandId, question: &Question) -> BoxFuture<'static, Done> {
+        let clock = self.around.clock.clone();
+        let now = clock.now();
+        if let Some(answer) = clock_answer(question, now) {
+            return Box::pin(async move { Done::Answer(answer) });
+        }
         if let Ask::Until(until) = question.ask {
-            let wait = self.until(until);
+            if self.is_long(until) {
+                return Box::pin(async { Done::Unanswered });
+            }
+            let (wait, question) = (self.until(until), question.clone());
             return Box::pin(async move {
                 tokio::time::sleep(wait).await;
-                let reply = Reply::Done {
-                    remark: String::new(),
-                };
-                Done::Answer(Answer::Replied {
-                    by: "clock".to_owned(),
-                    reply,
-                })
+                let late = clock_answer(&question, until);
+                late.map_or(Done::Unanswered, Done::Answer)
             });
         }
         let asked = self.around.asker.ask(self.asked(id, question));
+        let deadline = question.deadline.map(|deadline| self.until(deadline));
+        let question = question.clone();
+        let withdrawn = Arc::new(Notify::new());
+        if let Some(earlier) = self.asking.insert(id.clone(), withdrawn.clone()) {
+            // It is asked again, since somebody else has agreed meanwhile.
+            earlier.notify_one();
+        }
         Box::pin(async move {
-            match asked.await {
-                Some((by, reply)) => Done::Answer(Answer::Replied { by, reply }),
-                None => Done::Unanswered,
+            tokio::select! {
+                biased;
+                said = asked => answered(said, clock.now()),
+                () = withdrawn.notified() => Done::Withdrawn,
+                () = sleep(deadline.map(|left| (left + LATE).into())) => {
+                    let late = clock_answer(&question, clock.now());
+                    late.map_or(Done::Unanswered, Done::Answer)
+                }
             }
         })
+    }
+
+    fn ask_what_now(&mut self, id: &CommandId, question: &Question) -> BoxFuture<'static, Done> {
+        let asked = self.around.asker.ask(self.asked(id, question));
+        Box::pin(async move { Done::Interruption(asked.await) })
     }
 
     /// Takes in what came of a command.
@@ -381,16 +412,17 @@ impl Run {
                 Answer::Undone(UndoResult::Failed(self.around.vault.mask_failure(failure)))
             }
             Done::Unanswered => {
-                return self.stop(&Interrupt {
-                    by: format!("a question of `{}` that nobody answered", id.step),
-                });
+                self.park(id);
+                return Ok(());
             }
+            Done::Withdrawn => return Ok(()),
+            Done::Interruption(said) => return self.after_interruption(said),
         };
         self.answer(id, answer)
     }
 }
 
-fn failed(failure: Failure) -> Answer {
+pub(super) fn failed(failure: Failure) -> Answer {
     Answer::Finished {
         result: Err(failure),
         took: Span::default(),

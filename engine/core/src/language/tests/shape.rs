@@ -76,8 +76,6 @@ fn the_example_has_nothing_but_what_is_not_built() {
     check_whole(
         EXAMPLE,
         r#"
-17:1 «locks» `locks` is not built yet in this version
-    a later version brings locks across runs; leave the key out until then
 44:9 «sqlite.recover» there is no kind `sqlite.recover`
     did you mean `sqlite.replace`?
 "#,
@@ -337,11 +335,10 @@ fn a_playbook_has_the_name_of_its_file() {
 fn keys_of_a_later_version_are_refused_with_their_word() {
     check(
         r#"
-locks: ["sqlite:x"]
 steps:
   - id: a
     host: db1
-    confirm: { message: x, approvers: 2, not_starter: true, deadline: 1h }
+    confirm: { message: x }
     group:
       - id: b
         host: db2
@@ -356,21 +353,13 @@ always:
     confirm: true
 "#,
         r#"
-2:1 «locks» `locks` is not built yet in this version
-    a later version brings locks across runs; leave the key out until then
-5:5 «host» `host` is not built yet in this version
+4:5 «host» `host` is not built yet in this version
     a later version brings acting on other machines; leave the key out until then
-6:28 «approvers» `approvers` is not built yet in this version
-    a later version brings more than one approver; leave the key out until then
-6:42 «not_starter» `not_starter` is not built yet in this version
-    a later version brings approvers that differ from the starter; leave the key out until then
-6:61 «deadline» `deadline` is not built yet in this version
-    a later version brings deadlines of questions; leave the key out until then
-9:9 «host» `host` is not built yet in this version
+8:9 «host» `host` is not built yet in this version
     a later version brings acting on other machines; leave the key out until then
-13:13 «host» `host` is not built yet in this version
+12:13 «host» `host` is not built yet in this version
     a later version brings acting on other machines; leave the key out until then
-17:5 «host» `host` is not built yet in this version
+16:5 «host» `host` is not built yet in this version
     a later version brings acting on other machines; leave the key out until then
 "#,
     );

@@ -510,3 +510,29 @@ fn retry_sensitive_and_findings_have_their_shape() {
 "#,
     );
 }
+
+#[test]
+fn locks_and_confirms_say_who_may_go_on() {
+    check(
+        r#"
+inputs:
+  database: { type: path }
+  token: { type: secret }
+locks: ["sqlite:{{ database }}", "token:{{ token }}", "of:{{ a.remark }}"]
+steps:
+  - id: a
+    manual: Look
+  - id: b
+    confirm: { message: Sure?, approvers: 2, not_starter: true, deadline: 24h }
+  - id: c
+    confirm: { message: Sure?, approvers: 0, deadline: soon }
+"#,
+        r#"
+5:44 «token» `token` is a secret, and a secret never decides: `locks` can't name it
+5:62 «a» step `a` has not run when this is worked out
+    only steps that have ended before this one have a result
+12:43 «0» expected at least 1, found number 0
+12:56 «soon» `soon` is no duration; write it like `90s`, `5m`, `1h 30m` or `7d`
+"#,
+    );
+}

@@ -199,7 +199,7 @@ fn giving_up_undoes_what_is_in_doubt() {
         transcript.lines().skip(2).collect::<Vec<_>>(),
         [
             "resumed RollBack",
-            "rolling back: asked for by a person",
+            "rolling back: asked for by bob",
             "a/rollback/x started",
             "a/rollback/x changed",
             "a undone",

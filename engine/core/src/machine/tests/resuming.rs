@@ -349,7 +349,7 @@ fn a_person_gives_up_a_run_that_was_stopped() {
         b ok
         stopped: stopped by SIGTERM
         resumed RollBack
-        rolling back: asked for by a person
+        rolling back: asked for by bob
         a undoing
         a undone
         ended rolled_back

@@ -2,7 +2,7 @@
 
 use super::world::{begun, plan, run};
 use crate::{
-    event::{Body, Event, FailOn, Goal, StepKey},
+    event::{Body, Event, FailOn, Goal, StepKey, Stop},
     machine::{Answer, CommandId, JobPhase, State},
     summary::{Summary, exit_code},
     units::Time,
@@ -152,12 +152,16 @@ fn a_late_answer_after_a_signal_is_not_due() {
         "",
         Body::Stopping {
             by: "SIGTERM".into(),
+            then: Stop::Keep,
+            reason: String::new(),
         },
     );
     let at = Time::from_milliseconds(9);
     let answer = Answer::Replied {
         by: "ann".into(),
         reply: crate::event::Reply::Yes,
+        reason: String::new(),
+        said: at,
     };
     assert!(story.state.event(&plan, &asked, at, answer).is_err());
     story.write("", Body::Stopped { why: String::new() });

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     diagnostic::{Diagnostic, Source},
-    event::{Ask, Begun, Body, Event, FailOn, Finding, Goal, Reply, StepState, UndoResult},
+    event::{Ask, Begun, Body, Event, FailOn, Finding, Goal, Reply, StepState, Stop, UndoResult},
     kind::{
         Change, Cx, Description, Effect, Failure, Kind, Look, Looked, NoUndo, Step, Undo, UndoLook,
         UndoRecord,
@@ -164,7 +164,11 @@ pub(super) fn begun() -> Begun {
         user: "ann".into(),
         host: "here".into(),
         children: Default::default(),
+        account: "ann".into(),
+        machine: String::new(),
         undoes: None,
+        continues: None,
+        attended: false,
         yes: false,
         fail_on: FailOn::Warning,
     }
@@ -182,9 +186,11 @@ pub(super) struct World {
     /// What goes on after a stop.
     goals: VecDeque<Goal>,
     /// After which lines of the transcript a signal comes.
-    signals: VecDeque<String>,
+    signals: VecDeque<(Stop, String)>,
     /// What a preview does not know.
     unknown: Vec<String>,
+    /// Whether a person sits at the terminal.
+    pub attended: bool,
     at: i64,
 }
 
@@ -209,7 +215,11 @@ impl World {
             let outcomes = rest.split(';').map(|outcome| outcome.trim().to_owned());
             match name {
                 "resume" => world.goals = outcomes.map(|goal| goal_of(&goal)).collect(),
-                "signal" => world.signals.push_back(rest.to_owned()),
+                "signal" => world.signals.push_back((Stop::Keep, rest.to_owned())),
+                "cancelled" => world.signals.push_back((Stop::Cancel, rest.to_owned())),
+                "undone" => world.signals.push_back((Stop::RollBack, rest.to_owned())),
+                "given up" => world.signals.push_back((Stop::GiveUp, rest.to_owned())),
+                "terminal" => world.attended = rest == "yes",
                 "unknown" => world.unknown = outcomes.collect(),
                 name => {
                     let name = match name.contains(' ') {
@@ -255,6 +265,8 @@ fn goal_of(word: &str) -> Goal {
     match word {
         "work" => Goal::Work,
         "roll back" => Goal::RollBack,
+        "cancel" => Goal::Cancel,
+        "give up" => Goal::GiveUp,
         other => panic!("no goal: {other}"),
     }
 }
@@ -288,7 +300,11 @@ enum Work {
 
 impl<'p> Story<'p> {
     pub(super) fn begin(plan: &'p Plan, world: World) -> Story<'p> {
-        Story::begin_on(plan, world, State::new(), begun())
+        let begun = Begun {
+            attended: world.attended,
+            ..begun()
+        };
+        Story::begin_on(plan, world, State::new(), begun)
     }
 
     pub(super) fn begin_on(plan: &'p Plan, world: World, state: State, begun: Begun) -> Story<'p> {
@@ -347,7 +363,9 @@ impl<'p> Story<'p> {
             self.state.due.is_empty(),
             "something is due until the run has ended or stopped, and nothing after that: {line}"
         );
-        let is_signalled = self.world.signals.front() == Some(&line);
+        let signal = self.world.signals.front().cloned();
+        let signal = signal.filter(|(_, after)| *after == line);
+        let is_signalled = signal.is_some();
         if (is_signalled || self.signal_after == Some(self.events.len())) && !settled {
             if is_signalled {
                 self.world.signals.pop_front();
@@ -357,6 +375,8 @@ impl<'p> Story<'p> {
                 "",
                 Body::Stopping {
                     by: "SIGTERM".into(),
+                    then: signal.map_or(Stop::Keep, |(then, _)| then),
+                    reason: String::new(),
                 },
             );
             return;
@@ -395,6 +415,7 @@ impl<'p> Story<'p> {
             Body::Resumed {
                 by: "bob".into(),
                 goal,
+                attended: self.world.attended,
             },
         );
         if self.state.stopping.is_some() {
@@ -415,7 +436,7 @@ impl<'p> Story<'p> {
         for _ in 0..200_000 {
             match self.state.mode() {
                 Mode::Ended => return true,
-                Mode::Stopped => match self.world.goals.pop_front() {
+                Mode::Stopped | Mode::Waiting => match self.world.goals.pop_front() {
                     Some(goal) => {
                         // The goal is used up with the event.
                         self.resume(goal);
@@ -485,6 +506,10 @@ impl<'p> Story<'p> {
             Job::Require(_) => {
                 let missing = self.world.next(&id.step, "require");
                 self.answer(&id, Answer::Required(missing.into_iter().collect()))
+            }
+            Job::Lock { .. } => {
+                let refused = self.world.next(&id.step, "lock");
+                self.answer(&id, Answer::Locked(refused.map_or(Ok(Vec::new()), Err)))
             }
             Job::Probe(task) => {
                 let result = self.look_result(&id, &task, "probe");
@@ -597,9 +622,12 @@ impl<'p> Story<'p> {
     }
 
     fn ask(&mut self, id: &CommandId, ask: &Ask) -> bool {
+        let said = Time::from_milliseconds(self.world.at + 1);
         let by = |by: &str, reply| Answer::Replied {
             by: by.to_owned(),
             reply,
+            reason: String::new(),
+            said,
         };
         if let Ask::Until(_) = ask {
             let remark = String::new();
@@ -627,12 +655,22 @@ impl<'p> Story<'p> {
                     "",
                     Body::Stopping {
                         by: "silence".into(),
+                        then: Stop::Keep,
+                        reason: String::new(),
                     },
                 );
                 true
             }
+            // Nobody is there, and nothing else is to be done.
+            Some("away") => {
+                self.write("", Body::Waiting { until: None });
+                true
+            }
             Some("--yes") => self.answer(id, by("--yes", Reply::Yes)),
-            Some(word) => self.answer(id, by("ann", reply_of(word))),
+            Some(word) => match word.strip_prefix('@').and_then(|word| word.split_once(' ')) {
+                Some((person, word)) => self.answer(id, by(person, reply_of(word))),
+                None => self.answer(id, by("ann", reply_of(word))),
+            },
         }
     }
 
@@ -833,7 +871,12 @@ pub(super) fn line(event: &Event) -> String {
             None => format!("not yet {found}"),
         },
         Body::Skipped { why } => format!("skipped {why}"),
-        Body::Stopping { by } => format!("stopping: {by}"),
+        Body::Locked(locked) => match &locked.refused {
+            Some(why) => format!("can't have {}: {why}", locked.names.join(" ")),
+            None => format!("locked {}", locked.names.join(" ")),
+        },
+        Body::Adopted { state, .. } => format!("adopted {}", state.word()),
+        Body::Stopping { by, .. } => format!("stopping: {by}"),
         Body::Stopped { why } => format!("stopped: {why}"),
         Body::Resumed { goal, .. } => format!("resumed {goal:?}"),
         Body::Settled { how } => format!("settled {how:?}"),
@@ -917,7 +960,7 @@ pub(super) fn cut_everywhere(same: Same, story: &Story<'_>) {
             if acts {
                 again.crash_after_acting();
             }
-            if again.state.mode() != Mode::Stopped {
+            if !matches!(again.state.mode(), Mode::Stopped | Mode::Waiting) {
                 again.resume(Goal::Work);
             }
             again.drive();
