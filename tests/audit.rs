@@ -290,7 +290,7 @@ fn each_alteration_of_the_journal_is_found_and_named() {
             vec![(two, None, "projection_wrong")],
         ),
         (
-            format!("INSERT INTO undos (run, step, seq, until) VALUES ('$2', 'write', 4, 0)"),
+            "INSERT INTO undos (run, step, seq, until) VALUES ('$2', 'write', 4, 0)".to_owned(),
             vec![(two, None, "projection_wrong")],
         ),
         // Signatures.
@@ -657,8 +657,8 @@ fn an_export_is_verified_by_us_and_by_plain_python_and_no_alteration_passes() {
             "a hash",
             with(&|lines| {
                 said(&mut lines[11], &|line| {
-                    line["hash"] = json!("00".repeat(32))
-                })
+                    line["hash"] = json!("00".repeat(32));
+                });
             }),
         ),
         (
@@ -745,7 +745,7 @@ fn an_export_is_verified_by_us_and_by_plain_python_and_no_alteration_passes() {
             "a signature over another hash",
             with(&|lines| {
                 said(&mut lines[16], &|line| {
-                    line["hash"] = json!("00".repeat(32))
+                    line["hash"] = json!("00".repeat(32));
                 });
             }),
         ),
@@ -782,8 +782,8 @@ fn an_export_is_verified_by_us_and_by_plain_python_and_no_alteration_passes() {
     // Who made a signature only we check.
     let forged = with(&|lines| {
         said(&mut lines[16], &|line| {
-            line["signature"] = json!("00".repeat(64))
-        })
+            line["signature"] = json!("00".repeat(64));
+        });
     });
     let path = sandbox.write("altered.jsonl", forged);
     ours(path.as_str(), &[])

@@ -125,9 +125,9 @@ impl Upkeep {
     ) -> Result<(), RunError> {
         let events = events(&self.journal, &undo.run)?;
         let begun = events.first().map(|event| &event.body);
-        let registered = usize::try_from(undo.seq - 1)
-            .ok()
-            .and_then(|place| events.get(place));
+        let place = undo.seq.checked_sub(1);
+        let place = place.and_then(|place| usize::try_from(place).ok());
+        let registered = place.and_then(|place| events.get(place));
         // The events decide, not the row.
         let (Some(Body::Begun(begun)), Some((record, at))) = (
             begun,

@@ -525,39 +525,27 @@ impl<'a> Reader<'a> {
 
     fn begin(&mut self, open: Open) {
         let run = open.run.as_str();
-        let mut fault = |what, text: String| self.faults.push(Fault::new(what, run, None, text));
-        match self.before {
-            Some((before, first)) if open.number == before + 1 => {
-                if open.previous != Some(first) {
-                    fault(
-                        What::RunOrder,
-                        "it was not begun after the run that stands before it".to_owned(),
-                    );
-                }
-            }
-            Some((before, _)) if open.number <= before => fault(
-                What::RunOrder,
-                format!("its number is {}, after one with {before}", open.number),
-            ),
-            before if self.whole == Some(true) => {
-                let expected = before.map_or(1, |(before, _)| before + 1);
-                if open.number != expected {
-                    fault(
-                        What::RunMissing,
-                        format!(
-                            "it is number {}, and number {expected} is missing",
-                            open.number
-                        ),
-                    );
-                } else if open.previous.is_some() {
-                    fault(
-                        What::RunMissing,
-                        "it goes on from a run that is not here".to_owned(),
-                    );
-                }
-            }
-            _ => {}
-        }
+        let fault = |what, text: String| Some(Fault::new(what, run, None, text));
+        let before = self.before.map_or(0, |(number, _)| number);
+        let first = self.before.map(|(_, first)| first);
+        let is_whole = self.whole == Some(true);
+        let found = if open.number <= before {
+            let text = format!("its number is {}, after one with {before}", open.number);
+            fault(What::RunOrder, text)
+        } else if open.number > before + 1 {
+            let missing = before + 1;
+            let text = format!(
+                "its number is {}, and number {missing} is missing",
+                open.number
+            );
+            is_whole.then(|| fault(What::RunMissing, text)).flatten()
+        } else if open.previous != first && (is_whole || first.is_some()) {
+            let text = "it was not begun after the run that stands before it";
+            fault(What::RunOrder, text.to_owned())
+        } else {
+            None
+        };
+        self.faults.extend(found);
         self.before = Some((open.number, open.first));
         self.open = Some(open);
     }
@@ -579,7 +567,7 @@ impl<'a> Reader<'a> {
                     "it is said to have {} events and the head {}, and there are {count}",
                     open.events, open.head
                 );
-                let fault = Fault::new(What::EndCut, run, Some(count + 1), text);
+                let fault = Fault::new(What::EndCut, run, Some(count.saturating_add(1)), text);
                 self.faults.push(fault);
             }
         }
