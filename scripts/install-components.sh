@@ -19,6 +19,7 @@ components=(
     openssl:openssl
     python3:python3
     script:bsdutils
+    strace:strace
     setsid:util-linux
     ps:procps
 )

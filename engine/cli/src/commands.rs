@@ -6,6 +6,7 @@ pub(crate) mod describe;
 pub(crate) mod history;
 pub(crate) mod journal;
 pub(crate) mod list;
+pub(crate) mod locks;
 pub(crate) mod logs;
 pub(crate) mod plan;
 pub(crate) mod resume;

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use runwright_core::diagnostic::Colour;
+use runwright_local::locks::LocksError;
 
 use crate::exit;
 
@@ -55,6 +56,12 @@ impl CliError {
     pub(crate) fn line(&self) -> String {
         let causes = self.causes.iter().map(|cause| format!(": {cause}"));
         self.message.clone() + &causes.collect::<String>()
+    }
+
+    /// Turns it into one that says that nothing was done.
+    pub(crate) fn refusing(mut self) -> CliError {
+        self.code = exit::REFUSED;
+        self
     }
 
     /// Adds an error and its sources as causes.
@@ -128,11 +135,54 @@ from_storage!(
     runwright_local::lock::LockError
 );
 
+/// What somebody else has is a refusal, with each way out as a hint of its own.
+impl From<LocksError> for CliError {
+    fn from(error: LocksError) -> CliError {
+        let failed = match &error {
+            LocksError::Taken(_) | LocksError::NotStolen(_) => CliError::refused(error.to_string()),
+            _ => CliError::new(error.to_string()),
+        };
+        let failed = match error.source() {
+            Some(source) => failed.because(source),
+            None => failed,
+        };
+        match &error {
+            LocksError::Taken(taken) => taken.ways_out().into_iter().fold(failed, CliError::hint),
+            _ => failed.hint(error.hint()),
+        }
+    }
+}
+
 impl From<runwright_local::run::RunError> for CliError {
     fn from(error: runwright_local::run::RunError) -> CliError {
         match error {
-            runwright_local::run::RunError::Journal(error) => error.into(),
+            runwright_local::run::RunError::Locked(error) => (*error).into(),
+            runwright_local::run::RunError::Journal(error) => CliError::from(error).refusing(),
+            runwright_local::run::RunError::Unwritten { run, steps, source } => {
+                unwritten(&run, &steps, &source)
+            }
             other => CliError::new(other.to_string()),
         }
+    }
+}
+
+/// Says that a run was left without a last word in the journal, and of which steps that is so.
+fn unwritten(
+    run: &str,
+    steps: &[runwright_core::event::StepKey],
+    source: &runwright_local::journal::JournalError,
+) -> CliError {
+    let lines: String = steps
+        .iter()
+        .map(|step| format!("  - step `{step}`: what it did last is not in the journal\n"))
+        .collect();
+    let stopped = format!("the run `{run}` was broken off: its journal can't be written");
+    let error = CliError::new(stopped)
+        .detail(lines)
+        .because(source)
+        .hint(source.hint());
+    CliError {
+        code: exit::INTERRUPTED,
+        ..error
     }
 }

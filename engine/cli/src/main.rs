@@ -48,12 +48,15 @@ enum Command {
     Logs(logs::Logs),
     Audit(audit::Audit),
     Journal(journal::Journal),
+    Locks(locks::Locks),
     Schema(schema::Schema),
 }
 
 fn main() -> ExitCode {
     let Cli { settings, command } = Cli::parse();
     settings.start_tracing();
+    #[cfg(debug_assertions)]
+    arm();
     let done = match command {
         Command::Run(args) => run::run(&settings, args),
         Command::Plan(args) => plan::plan(&settings, &args),
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Logs(args) => logs::logs(&settings, &args),
         Command::Audit(args) => audit::audit(&settings, &args),
         Command::Journal(args) => journal::journal(&settings, &args),
+        Command::Locks(args) => locks::locks(&settings, &args),
         Command::Schema(args) => schema::schema(&settings, &args),
     };
     match done {
@@ -75,6 +79,14 @@ fn main() -> ExitCode {
             error.print(settings.colour());
             ExitCode::from(error.code)
         }
+    }
+}
+
+/// Arms a fault point of a test build: see [`runwright_local::fault`].
+#[cfg(debug_assertions)]
+fn arm() {
+    if let Ok(fault) = std::env::var("RUNWRIGHT_FAULT") {
+        runwright_local::fault::arm(&fault).expect("a fault is `POINT:N` or `count:FILE`");
     }
 }
 

@@ -105,8 +105,10 @@ pub(crate) fn surroundings(
         signer: settings.signer()?,
         manner: Manner {
             attended: answers.attended(),
+            say: |line| eprintln!("{line}"),
             ..Manner::default()
         },
+        locks: Settings::locks_path(),
     })
 }
 
@@ -114,11 +116,18 @@ pub(crate) fn surroundings(
 const UPKEEP: Duration = Duration::from_secs(2);
 
 /// Makes a run and drives it to its end, or to where it stops; returns its exit code.
-pub(crate) fn drive(make: impl FnOnce() -> Result<Run, RunError>) -> Result<u8, CliError> {
+pub(crate) fn drive(make: impl Future<Output = Result<Run, RunError>>) -> Result<u8, CliError> {
     let runtime = runtime()?;
     let driven = runtime.block_on(async {
-        let interrupts = listen()?;
-        let run = make()?;
+        let mut interrupts = listen()?;
+        let run = tokio::select! {
+            biased;
+            interrupt = interrupts.recv() => {
+                let by = interrupt.map(|interrupt| interrupt.by).unwrap_or_default();
+                return Err(CliError::refused(format!("{by}: nothing was started")));
+            }
+            run = make => run?,
+        };
         let (upkeep, is_signing) = (run.upkeep(), run.is_signing());
         let summary = run.drive(interrupts).await?;
         if is_signing && summary.signed_by.is_none() {

@@ -13,7 +13,7 @@ use runwright_core::{
     diagnostic::Colour,
     kind::{Children, Digest},
 };
-use runwright_local::{home::Home, journal::Journal, signature::SignKey};
+use runwright_local::{home::Home, journal::Journal, locks::DEFAULT_FOLDER, signature::SignKey};
 
 use crate::{error::CliError, exit};
 
@@ -126,14 +126,11 @@ impl Settings {
         }
     }
 
-    /// Returns the folder of journal and state, made where it is missing.
-    pub(crate) fn home(&self) -> Result<Home, CliError> {
-        Ok(Home::open(&self.home_path()?)?)
-    }
-
-    /// Returns the journal, made where it is missing.
+    /// Returns the journal for a run, made where it is missing; refused where it can't be relied on.
     pub(crate) fn journal(&self) -> Result<Journal, CliError> {
-        Ok(Journal::open(&self.home()?)?)
+        let home = Home::open(&self.home_path()?);
+        let home = home.map_err(|error| CliError::from(error).refusing())?;
+        Journal::open(&home).map_err(|error| CliError::from(error).refusing())
     }
 
     /// Returns the journal for reading, or none where there are no runs yet.
@@ -170,6 +167,14 @@ impl Settings {
         match SignKey::read(path) {
             Ok(key) => Ok(Some(Arc::new(key))),
             Err(error) => Err(CliError::from(error).code(exit::REFUSED)),
+        }
+    }
+
+    /// Returns the folder of the locks, which all users of the machine share.
+    pub(crate) fn locks_path() -> Utf8PathBuf {
+        match variable("RUNWRIGHT_LOCKS").filter(|path| !path.is_empty()) {
+            Some(path) => absolute(&path.into()),
+            None => DEFAULT_FOLDER.into(),
         }
     }
 

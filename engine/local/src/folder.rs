@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::output::{HEAD, Output, OutputFile, Recorded, TAIL};
 use crate::{
+    fault::{self, Point},
     home::{Home, create_file, create_folder, is_run_id, sync_folder},
     journal::Sync,
 };
@@ -194,10 +195,12 @@ impl RunFolder {
             if sync == Sync::Yes {
                 file.sync_all().map_err(failed("sync", &new))?;
             }
+            fault::pass(Point::KeepWritten);
             fs::rename(&new, &path).map_err(failed("write", &path))?;
             if sync == Sync::Yes {
                 sync_folder(folder).map_err(failed("sync", folder))?;
             }
+            fault::pass(Point::Kept);
             Ok(digest)
         });
         if result.is_err() {

@@ -11,7 +11,7 @@
 //!
 //! Nothing here opens `journal.db` itself: closing a second descriptor of it would drop SQLite's locks of this process.
 
-mod network;
+pub(crate) mod network;
 mod reserve;
 
 use std::{
@@ -23,7 +23,7 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::unistd::{Uid, User};
 
-pub use self::reserve::RESERVE;
+pub use self::reserve::{RESERVE, ROOM};
 
 /// A home that was checked: ours alone, and on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ mod asking;
 mod clock;
 mod host;
 mod living;
+mod locking;
 mod project;
 mod requires;
 mod secrets;
@@ -19,9 +20,10 @@ use std::{
     time::Duration,
 };
 
+use camino::Utf8PathBuf;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use runwright_core::{
-    event::{Begun, Body, Event, Goal, Question, StepKey, Stop, UndoResult},
+    event::{Begun, Body, Ended, Event, Goal, Outcome, Question, StepKey, Stop, UndoResult},
     kind::{Action, BoxFuture, Children, Class, Digest, Effect, Failure, Kind, Undoes},
     machine::{Answer, Command, CommandId, Job, JobPhase, Mode, NotDue, State},
     plan::{self, Plan},
@@ -42,8 +44,10 @@ pub use self::{
 };
 pub(crate) use self::{requires::missing, work::treat};
 use crate::{
+    fault::{self, Point},
     journal::{Journal, JournalError, NewEvent, Row, RunWriter, Sync},
     lock::Lock,
+    locks::{Held, LocksError},
     signature::SignKey,
     sweep::{Upkeep, hold},
 };
@@ -69,12 +73,14 @@ pub struct Surroundings {
     pub clock: Arc<Clock>,
     /// What signs the head when the run comes to rest.
     pub signer: Option<Arc<SignKey>>,
+    /// The folder of the locks that all users of the machine share.
+    pub locks: Utf8PathBuf,
     /// How this process works on the run.
     pub manner: Manner,
 }
 
 /// How a process works on a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Manner {
     /// Whether a person sits at the terminal and means to be asked.
     pub attended: bool,
@@ -82,6 +88,8 @@ pub struct Manner {
     pub wait_for_locks: Option<Duration>,
     /// The longest wait that the process stays for, where nobody sits at the terminal.
     pub stays: Duration,
+    /// Says a line to the person at the terminal, about the process and not about the run.
+    pub say: fn(&str),
 }
 
 impl Default for Manner {
@@ -90,6 +98,7 @@ impl Default for Manner {
             attended: false,
             wait_for_locks: None,
             stays: Duration::from_secs(60),
+            say: |_| {},
         }
     }
 }
@@ -106,9 +115,22 @@ pub struct Interrupt {
 /// Why a run can't go on; what happened up to here is in the journal.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The journal can't be written: nothing further starts.
+    /// The journal can't be used, and nothing was begun.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Somebody else has a lock, or the locks can't be relied on.
+    #[error(transparent)]
+    Locked(Box<LocksError>),
+    /// The journal could not be written any more: nothing further was started, and what ran was ended.
+    #[error("write the journal of the run `{run}`")]
+    Unwritten {
+        /// The run.
+        run: String,
+        /// The steps whose last word is not in the journal.
+        steps: Vec<StepKey>,
+        /// Why.
+        source: Box<JournalError>,
+    },
     /// An event of the journal is of a kind that this engine does not know.
     #[error(
         "the run `{run}` has an event `{kind}` that this engine can't read; use the engine that wrote it"
@@ -124,6 +146,15 @@ pub enum RunError {
     NotDue(#[from] NotDue),
 }
 
+impl RunError {
+    fn unreadable(run: &str, kind: &str) -> RunError {
+        RunError::Unreadable {
+            run: run.to_owned(),
+            kind: kind.to_owned(),
+        }
+    }
+}
+
 /// A run in this process, which holds its lock.
 pub struct Run {
     plan: Arc<Plan>,
@@ -133,6 +164,7 @@ pub struct Run {
     projector: Projector,
     /// Of the run that this one undoes: nobody else undoes it meanwhile, or gives up what its undos keep.
     _undone: Option<Lock>,
+    held: Option<Held>,
     begun: Arc<Begun>,
     children: Arc<Children>,
     seq: u64,
@@ -161,6 +193,9 @@ pub struct Run {
     abandoned: bool,
 }
 
+/// What goes on in the world.
+type Tasks = FuturesUnordered<BoxFuture<'static, (CommandId, Done)>>;
+
 /// An event that is applied and not yet in the journal.
 struct Written {
     at: i64,
@@ -178,6 +213,7 @@ struct Waiting {
 
 enum What {
     Require(Vec<plan::Requirement>),
+    Lock(Vec<String>, bool),
     Probe(runwright_core::machine::Task),
     Look(runwright_core::machine::Task),
     Keep(runwright_core::machine::Task, runwright_core::value::Value),
@@ -215,27 +251,17 @@ impl Run {
         begun: Begun,
         around: Surroundings,
     ) -> Result<Run, RunError> {
-        let writer = journal.begin(&begun.run)?;
+        if plan.effect() > Effect::Read {
+            journal.need_room()?;
+        }
         let sync = if plan.effect() > Effect::Read {
             Sync::Yes
         } else {
             Sync::No
         };
-        for scope in &plan.scopes {
-            writer
-                .folder()
-                .keep_text(&scope.text, sync)
-                .map_err(JournalError::from)?;
-        }
-        if sync == Sync::Yes {
-            writer.folder().sync_texts().map_err(JournalError::from)?;
-        }
-        let mut run = Run::new(plan, State::new(), writer, around, begun.clone());
-        run.write(&Event {
-            at: run.around.clock.now(),
-            step: "".into(),
-            body: Body::Begun(Box::new(begun)),
-        })?;
+        let writer = begin_with_texts(journal, &plan, &begun.run, sync)?;
+        let mut run = Run::new(plan, State::new(), writer, around, begun);
+        run.write_begun()?;
         Ok(run)
     }
 
@@ -244,30 +270,58 @@ impl Run {
     /// # Errors
     ///
     /// When the journal refuses it.
-    pub fn begin_undoing(
+    pub async fn begin_undoing(
         journal: &Journal,
         plan: Arc<Plan>,
         state: State,
         begun: Begun,
         around: Surroundings,
     ) -> Result<Run, RunError> {
-        let writer = journal.begin(&begun.run)?;
-        for scope in &plan.scopes {
-            writer
-                .folder()
-                .keep_text(&scope.text, Sync::Yes)
-                .map_err(JournalError::from)?;
-        }
-        writer.folder().sync_texts().map_err(JournalError::from)?;
         let undone = begun.undoes.as_deref();
         let undone = undone.map(|undone| hold(journal, undone)).transpose()?;
-        let mut run = Run::new(plan, state.take_over(), writer, around, begun.clone());
+        let held = locking::again(journal, &begun, &around, state.held(), true).await?;
+        let writer = begin_with_texts(journal, &plan, &begun.run, Sync::Yes)?;
+        let mut run = Run::new(plan, state.take_over(), writer, around, begun);
         run._undone = undone.flatten();
-        run.write(&Event {
-            at: run.around.clock.now(),
-            step: "".into(),
-            body: Body::Begun(Box::new(begun)),
-        })?;
+        run.held = held;
+        run.write_begun()?;
+        Ok(run)
+    }
+
+    /// Begins a run that goes on from a step of the run in `state`: see [`State::take_over_from`]. The first run ends
+    /// with that, and names this one.
+    ///
+    /// # Errors
+    ///
+    /// When another process holds the first run, when a lock can't be had, or when the journal refuses it.
+    pub async fn begin_from(
+        journal: &Journal,
+        plan: Arc<Plan>,
+        state: State,
+        begun: Begun,
+        around: Surroundings,
+    ) -> Result<Run, RunError> {
+        let Some(first) = state.begun().cloned() else {
+            return Err(RunError::unreadable("?", "begun"));
+        };
+        // Who holds the first run's lock decides what becomes of it.
+        let earlier = journal.reopen(&first.run)?;
+        let mut held = locking::again(journal, &first, &around, state.held(), true).await?;
+        let from = begun.continues.as_ref().map(|continued| &continued.from);
+        let taken_over = state
+            .clone()
+            .take_over_from(&plan, from.map_or("", |from| from))
+            .map_err(|why| RunError::unreadable(&first.run, &why))?;
+        let writer = begin_with_texts(journal, &plan, &begun.run, Sync::Yes)?;
+        around.clock.not_before(state.now());
+        let mut run = Run::new(plan.clone(), taken_over, writer, around, begun);
+        run.write_begun()?;
+        run.flush(Sync::Yes)?;
+        if let Some(held) = &mut held {
+            held.pass_to(&run.begun.run, &run.begun.user)?;
+        }
+        run.held = held;
+        hand_over(&plan, state, earlier, &first, &run)?;
         Ok(run)
     }
 
@@ -276,7 +330,7 @@ impl Run {
     /// # Errors
     ///
     /// When another process holds it, or its events can't be read.
-    pub fn resume(
+    pub async fn resume(
         journal: &Journal,
         plan: Arc<Plan>,
         run: &str,
@@ -284,6 +338,9 @@ impl Run {
         goal: Goal,
         around: Surroundings,
     ) -> Result<Run, RunError> {
+        if goal == Goal::Work && plan.effect() > Effect::Read {
+            journal.need_room()?;
+        }
         let writer = journal.reopen(run)?;
         let (state, mut projector, events) = project(journal, &plan, run)?;
         // They are in the journal already.
@@ -298,7 +355,10 @@ impl Run {
         around.clock.not_before(state.now());
         let undone = begun.undoes.as_deref();
         let undone = undone.map(|undone| hold(journal, undone)).transpose()?;
+        let is_changed = state.is_dirty();
+        let held = locking::again(journal, &begun, &around, state.held(), is_changed).await?;
         let mut run = Run::new(plan, state, writer, around, begun);
+        run.held = held;
         run._undone = undone.flatten();
         run.projector = projector;
         run.seq = events;
@@ -312,6 +372,15 @@ impl Run {
             },
         })?;
         Ok(run)
+    }
+
+    fn write_begun(&mut self) -> Result<(), RunError> {
+        let begun = Body::Begun(Box::new((*self.begun).clone()));
+        self.write(&Event {
+            at: self.around.clock.now(),
+            step: "".into(),
+            body: begun,
+        })
     }
 
     fn new(
@@ -328,6 +397,7 @@ impl Run {
             around,
             projector: Projector::default(),
             _undone: None,
+            held: None,
             children: Arc::new(begun.children.clone()),
             begun: Arc::new(begun),
             seq: 0,
@@ -373,8 +443,23 @@ impl Run {
         mut self,
         mut interrupts: mpsc::UnboundedReceiver<Interrupt>,
     ) -> Result<Summary, RunError> {
-        let mut tasks: FuturesUnordered<BoxFuture<'static, (CommandId, Done)>> =
-            FuturesUnordered::new();
+        let mut tasks = Tasks::new();
+        let worked = match self.work_off(&mut tasks, &mut interrupts).await {
+            Ok(()) => self.finish(),
+            Err(error) => Err(error),
+        };
+        match worked {
+            Err(RunError::Journal(error)) => Err(self.give_up(tasks, error).await),
+            other => other,
+        }
+    }
+
+    async fn work_off(
+        &mut self,
+        tasks: &mut Tasks,
+        interrupts: &mut mpsc::UnboundedReceiver<Interrupt>,
+    ) -> Result<(), RunError> {
+        self.read_secrets_again().await;
         let mut listening = true;
         let mut tick = tokio::time::interval_at(Instant::now() + INBOX, INBOX);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -384,7 +469,7 @@ impl Run {
             }
             let mode = self.state.mode();
             if self.abandoned || matches!(mode, Mode::Ended | Mode::Stopped | Mode::Waiting) {
-                return self.finish();
+                return Ok(());
             }
             let sync = match self.waiting.iter().any(|waiting| waiting.sync == Sync::Yes) {
                 true => Sync::Yes,
@@ -403,7 +488,7 @@ impl Run {
                 continue;
             }
             if self.only_waits(tasks.len()) {
-                self.leave(&mut interrupts).await?;
+                self.leave(interrupts).await?;
                 continue;
             }
             tokio::select! {
@@ -417,8 +502,30 @@ impl Run {
                     self.answer_by_clock()?;
                     self.looks_into_inbox = true;
                 }
-                else => return self.finish(),
+                else => return Ok(()),
             }
+        }
+    }
+
+    /// Ends what runs, of which nothing can be written down any more.
+    async fn give_up(&mut self, mut tasks: Tasks, source: JournalError) -> RunError {
+        let mut steps: Vec<StepKey> = self.pending.iter().map(|it| it.step.clone()).collect();
+        steps.extend(self.hosts.keys().map(|id| id.step.clone()));
+        steps.retain(|step| !step.is_empty());
+        steps.sort();
+        steps.dedup();
+        self.hosts.values().for_each(|host| host.cancel());
+        // Only what has a host works in the world; a question may never be answered.
+        while !self.hosts.is_empty() {
+            let Some((id, _)) = tasks.next().await else {
+                break;
+            };
+            self.hosts.remove(&id);
+        }
+        RunError::Unwritten {
+            run: self.writer.run().to_owned(),
+            steps,
+            source: Box::new(source),
         }
     }
 
@@ -445,6 +552,9 @@ impl Run {
             _ => None,
         };
         let at = self.around.clock.now();
+        // The only way in from the world: nothing behind it tells a secret.
+        let answer = self.around.vault.mask_answer(answer);
+        let starts = starts.filter(|_| !matches!(answer, Answer::Finished { .. }));
         let body = match self.state.event(&self.plan, &id, at, answer) {
             Ok(body) => body,
             // Questions and waits are withdrawn when the run stops or a step fails; their answers come to nothing.
@@ -463,6 +573,9 @@ impl Run {
                 Some(Opened::Step(_, task, _)) if task.effect == Effect::Read => Sync::No,
                 _ => Sync::Yes,
             };
+            if sync == Sync::Yes {
+                self.keep_locks()?;
+            }
             self.waiting.push(Waiting { id, what, sync });
         }
         Ok(())
@@ -483,6 +596,10 @@ impl Run {
             step: event.step.clone(),
             data: event.body.data().to_string(),
         });
+        if matches!(event.body, Body::Stopped { .. } | Body::Ended(_)) {
+            // Nobody hears of an end that is not in the journal.
+            self.flush(Sync::Yes)?;
+        }
         self.tell(event);
         self.take_up()
     }
@@ -533,6 +650,21 @@ impl Run {
     /// Takes up a command: what needs nothing of the world is answered at once.
     fn accept(&mut self, command: Command) -> Result<(), RunError> {
         let Command { id, job } = command;
+        if self.begins_a_change(&job)
+            && let Err(error) = self.writer.journal().need_room()
+        {
+            let failure = Failure::refused("begin a change that might not be written down")
+                .because(&error)
+                .hint(error.hint());
+            self.ready.push_back((id, work::failed(failure)));
+            return Ok(());
+        }
+        if let Some(handle) = self.lost_secret(&job) {
+            let by = format!("the secret {handle}, which went with the process that had it");
+            self.stop(&by, Stop::Keep)?;
+            self.ready.push_back((id, work::put_off(&job)));
+            return Ok(());
+        }
         let (what, sync) = match job {
             Job::Record(_) => {
                 self.ready.push_back((id, Answer::Recorded));
@@ -550,14 +682,11 @@ impl Run {
                 }
             },
             Job::Notify { to, message } => {
-                self.open_notice(id, &to, message);
+                self.open_notice(id, to, message);
                 return Ok(());
             }
             Job::Require(requires) => (What::Require(requires), Sync::No),
-            Job::Lock { .. } => {
-                self.ready.push_back((id, Answer::Locked(Ok(Vec::new()))));
-                return Ok(());
-            }
+            Job::Lock { names, may_wait } => (What::Lock(names, may_wait), Sync::No),
             Job::Probe(task) => (What::Probe(task), Sync::No),
             Job::Look(task) => (What::Look(task), Sync::No),
             Job::Ask(question) => {
@@ -569,6 +698,27 @@ impl Run {
         };
         self.waiting.push(Waiting { id, what, sync });
         Ok(())
+    }
+
+    /// Returns whether a job changes something that is not changed yet; an undo, and what runs last, is done on a full
+    /// disk as well: the reserve is there for that.
+    fn begins_a_change(&self, job: &Job) -> bool {
+        self.state.mode() == Mode::Working
+            && matches!(job, Job::Perform { task, registered: false, .. } if task.effect > Effect::Read)
+    }
+
+    /// Returns a secret result that a job needs and that nobody can give again: not a failure, which would undo
+    /// everything, but something for a person.
+    fn lost_secret(&self, job: &Job) -> Option<String> {
+        if self.state.mode() != Mode::Working || self.stopping {
+            return None;
+        }
+        let needed = match job {
+            Job::Look(task) | Job::Perform { task, .. } => &task.arguments,
+            Job::Notify { to, .. } => to,
+            _ => return None,
+        };
+        self.around.vault.missing(needed)
     }
 
     /// Writes everything that has happened into the journal.
@@ -643,8 +793,13 @@ impl Run {
         }
     }
 
-    fn finish(mut self) -> Result<Summary, RunError> {
+    fn finish(&mut self) -> Result<Summary, RunError> {
+        fault::pass(Point::EndBefore);
         self.flush(Sync::Yes)?;
+        fault::pass(Point::EndWritten);
+        if self.state.mode() == Mode::Ended {
+            self.release_locks()?;
+        }
         let head = self
             .writer
             .head()
@@ -665,6 +820,72 @@ impl Run {
             .end(&summary);
         Ok(summary)
     }
+}
+
+/// Begins a run in the journal and keeps the texts of its playbooks.
+///
+/// On a full disk the reserve is given up for them: the run may be the one that makes room.
+fn begin_with_texts(
+    journal: &Journal,
+    plan: &Plan,
+    run: &str,
+    sync: Sync,
+) -> Result<RunWriter, JournalError> {
+    let begin = || {
+        let writer = journal.begin(run)?;
+        for scope in &plan.scopes {
+            writer.folder().keep_text(&scope.text, Sync::No)?;
+        }
+        if sync == Sync::Yes {
+            writer.folder().sync_texts()?;
+        }
+        Ok(writer)
+    };
+    match begin() {
+        Err(error)
+            if JournalError::is_full(&error) && journal.release_reserve().is_ok_and(|it| it) =>
+        {
+            begin()
+        }
+        begun => begun,
+    }
+}
+
+/// Ends the run in `state`, from which `run` goes on.
+fn hand_over(
+    plan: &Plan,
+    mut state: State,
+    mut writer: RunWriter,
+    begun: &Begun,
+    run: &Run,
+) -> Result<(), RunError> {
+    let event = Event {
+        at: run.around.clock.now(),
+        step: "".into(),
+        body: Body::Ended(Ended {
+            outcome: Outcome::Failed,
+            why: format!("the run `{}` goes on from it", run.begun.run),
+            outputs: Default::default(),
+            dirty: Vec::new(),
+        }),
+    };
+    state.apply(plan, &event);
+    let mut projector = Projector::default();
+    projector.note(plan, &state, begun, &event, writer.next());
+    let data = event.body.data().to_string();
+    let event = NewEvent {
+        at: event.at.milliseconds,
+        kind: event.body.kind(),
+        step: None,
+        data: &data,
+    };
+    writer.append(&[event], &projector.rows(), Sync::Yes)?;
+    if let Some(key) = &run.around.signer
+        && let Err(error) = writer.sign(key)
+    {
+        tracing::warn!(%error, "the head of the earlier run could not be signed");
+    }
+    Ok(())
 }
 
 /// Returns an event with what only plan and state know.
@@ -729,7 +950,13 @@ pub fn before(journal: &Journal, plan: &Plan, events: &[Event]) -> Result<State,
     match events.first().map(|event| &event.body) {
         Some(Body::Begun(begun)) => match &begun.undoes {
             Some(undone) => Ok(replay(journal, plan, undone)?.0.take_over()),
-            None => Ok(State::new()),
+            None => match &begun.continues {
+                Some(continued) => replay(journal, plan, &continued.run)?
+                    .0
+                    .take_over_from(plan, &continued.from)
+                    .map_err(|why| RunError::unreadable(&begun.run, &why)),
+                None => Ok(State::new()),
+            },
         },
         _ => Ok(State::new()),
     }

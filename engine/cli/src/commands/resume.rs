@@ -78,7 +78,7 @@ pub(crate) fn go_on(
     // Refuses events that this engine can't read before anything acts.
     replay(journal, &plan, &record.run)?;
     let around = session::surroundings(settings, &library.kinds, answers, vault, &record.run)?;
-    session::drive(|| Run::resume(journal, plan, &record.run, &user, goal, around))
+    session::drive(Run::resume(journal, plan, &record.run, &user, goal, around))
 }
 
 /// A step that was at work when the engine died is neither settled nor undone while a process of it lives.

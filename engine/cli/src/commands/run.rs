@@ -95,5 +95,5 @@ pub(crate) fn run(settings: &Settings, args: Run) -> Done {
     }
     let journal = settings.journal()?;
     let around = session::surroundings(settings, &library.kinds, &args.answers, vault, &begun.run)?;
-    session::drive(|| runwright_local::run::Run::begin(&journal, plan, begun, around))
+    session::drive(async { runwright_local::run::Run::begin(&journal, plan, begun, around) })
 }

@@ -71,6 +71,18 @@ impl OutputFile {
         })
     }
 
+    /// Returns a recorder that keeps nothing, because of `error`.
+    pub(crate) fn keeping_nothing(error: io::Error) -> OutputFile {
+        OutputFile {
+            path: Utf8PathBuf::new(),
+            head: None,
+            ring: None,
+            hasher: Sha256::new(),
+            length: 0,
+            lost: Some(error),
+        }
+    }
+
     /// Takes a piece. Never fails: when it can't be kept, it is still counted, and [`OutputFile::finish`] says so.
     pub fn write(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);

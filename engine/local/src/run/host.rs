@@ -12,6 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use runwright_core::{
     event::{Output, StepKey},
     kind::{Digest, Host, Progress, Stream},
+    plan::Sensitive,
     units::Time,
 };
 use tokio::sync::Notify;
@@ -28,6 +29,8 @@ pub(super) struct StepHost {
     reporter: SharedReporter,
     vault: Arc<Vault>,
     clock: Arc<Clock>,
+    /// Whether nobody hears what it prints: the playbook calls it sensitive.
+    quiet: bool,
     cancelled: AtomicBool,
     woken: Notify,
     stdout: Mutex<Printed>,
@@ -59,11 +62,18 @@ impl StepHost {
             reporter,
             vault,
             clock,
+            quiet: false,
             cancelled: AtomicBool::new(false),
             woken: Notify::new(),
             stdout: Mutex::default(),
             stderr: Mutex::default(),
         }
+    }
+
+    /// Keeps to itself what the step prints, where its results are secrets.
+    pub(super) fn hush(mut self, sensitive: &Sensitive) -> StepHost {
+        self.quiet = *sensitive != Sensitive::No;
+        self
     }
 
     /// Tells the step to end at once.
@@ -97,6 +107,7 @@ impl StepHost {
                 stream,
                 bytes: output.length,
                 digest: output.digest,
+                lost: output.lost,
             })
         })
         .collect()
@@ -106,12 +117,11 @@ impl StepHost {
         if bytes.is_empty() {
             return;
         }
-        if printed.file.is_none() {
-            printed.file = self.folder.output(&self.label, stream).ok();
-        }
-        if let Some(file) = &mut printed.file {
-            file.write(bytes);
-        }
+        let file = printed.file.get_or_insert_with(|| {
+            let file = self.folder.output(&self.label, stream);
+            file.unwrap_or_else(|error| OutputFile::keeping_nothing(error.into()))
+        });
+        file.write(bytes);
         self.reporter
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -121,6 +131,9 @@ impl StepHost {
 
 impl Host for StepHost {
     fn output(&self, stream: Stream, bytes: &[u8]) {
+        if self.quiet {
+            return;
+        }
         let printed = match stream {
             Stream::Stdout => &self.stdout,
             Stream::Stderr => &self.stderr,

@@ -12,7 +12,7 @@ use runwright_core::{
         Action, BoxFuture, Class, Cx, Description, Effect, Failure, Looked, UndoLook, UndoRecord,
         Undoes,
     },
-    machine::{Answer, CommandId, Task},
+    machine::{Answer, CommandId, Job, JobPhase, Task},
     plan::Sensitive,
     port::Said,
     units::{Span, Time},
@@ -26,7 +26,11 @@ use super::{
     asking::{answered, clock_answer},
     host::StepHost,
 };
-use crate::folder::RunFolder;
+use crate::{
+    fault::{self, Point},
+    folder::RunFolder,
+    locks::{Held, LocksError},
+};
 
 /// How long a step that was told to end may still take before it is let go.
 const GRACE: Duration = Duration::from_secs(15);
@@ -47,6 +51,8 @@ pub(super) enum Done {
     ),
     /// An undo has looked.
     UndoLooked(Result<UndoLook, Failure>, Arc<dyn Undoes>, Option<Span>),
+    /// What came of taking locks.
+    Locked(Result<Held, LocksError>),
     /// A question was taken back before anybody answered.
     Withdrawn,
     /// Nobody answers a question here.
@@ -75,8 +81,8 @@ impl Run {
     }
 
     /// Opens a message: to the terminal, or to a URL by the kind that makes requests.
-    pub(super) fn open_notice(&mut self, id: CommandId, to: &str, message: String) {
-        if to == "terminal" {
+    pub(super) fn open_notice(&mut self, id: CommandId, to: Value, message: String) {
+        if to.as_str() == Some("terminal") {
             let description = Description::new(format!("tell people: {message}"));
             self.acting.insert(id.clone(), Opened::Terminal(message));
             self.ready.push_back((
@@ -98,7 +104,7 @@ impl Run {
             ("step".to_owned(), Value::text(&*id.step)),
         ]);
         let arguments = Fields::from([
-            ("url".to_owned(), Value::text(to)),
+            ("url".to_owned(), to),
             ("method".to_owned(), Value::text("POST")),
             ("json".to_owned(), Value::map(body)),
         ]);
@@ -110,6 +116,38 @@ impl Run {
             sensitive: Sensitive::No,
         };
         self.open(id, task, None);
+    }
+
+    /// Asks the steps again that only read and whose secret results went with the process that had them.
+    ///
+    /// Nothing of it is an event: what they gave stands in the journal already, by its handle. What can't be had again
+    /// is missed by the step that needs it.
+    pub(super) async fn read_secrets_again(&mut self) {
+        for (step, task) in self.state.secret_readings(&self.plan) {
+            let id = CommandId {
+                step,
+                phase: JobPhase::Look,
+                attempt: 1,
+            };
+            let Ok((action, _)) = self.action(&task) else {
+                continue;
+            };
+            let (cx, host) = self.cx(&id, &Sensitive::All);
+            let asked = async {
+                match action.look(&cx).await? {
+                    Looked::Done(result) => Ok(result),
+                    _ => action.perform(&cx, None).await,
+                }
+            };
+            match limited(asked, task.timeout, &host).await {
+                Ok(result) => drop(treat(&self.around.vault, &cx.step, &task.sensitive, result)),
+                Err(failure) => {
+                    let failure = hushed(&task.sensitive, failure);
+                    tracing::warn!(step = %id.step, failure = %failure.line(), "a secret result could not be read again");
+                }
+            }
+            self.hosts.remove(&id);
+        }
     }
 
     /// Returns a kind with its arguments: as it acts, and as it is shown.
@@ -132,14 +170,14 @@ impl Run {
         Ok((Arc::from(action), description))
     }
 
-    fn cx(&mut self, id: &CommandId) -> (Cx, Arc<StepHost>) {
+    fn cx(&mut self, id: &CommandId, sensitive: &Sensitive) -> (Cx, Arc<StepHost>) {
         let label = match id.attempt {
             0 | 1 => id.step.to_string(),
             attempt => format!("{}.{attempt}", id.step),
         };
         let undone = self.begun.undoes.as_ref();
         let undone = undone.and_then(|run| RunFolder::find(self.writer.journal().home(), run));
-        let host = Arc::new(StepHost::new(
+        let host = StepHost::new(
             id.step.clone(),
             label,
             self.writer.folder().clone(),
@@ -147,7 +185,8 @@ impl Run {
             self.around.reporter.clone(),
             self.around.vault.clone(),
             self.around.clock.clone(),
-        ));
+        );
+        let host = Arc::new(host.hush(sensitive));
         let cx = Cx {
             run: self.begun.run.clone(),
             step: id.step.clone(),
@@ -169,13 +208,14 @@ impl Run {
     fn work(&mut self, id: &CommandId, what: What) -> BoxFuture<'static, Done> {
         match what {
             What::Require(requires) => {
-                let (cx, _) = self.cx(id);
+                let (cx, _) = self.cx(id, &Sensitive::No);
                 Box::pin(async move {
                     Done::Answer(Answer::Required(
                         super::requires::missing(cx, requires).await,
                     ))
                 })
             }
+            What::Lock(names, may_wait) => self.lock(names, may_wait),
             What::Probe(task) => self.look(id, task, |_, look, _| match look {
                 Ok(Looked::Done(result)) => Answer::Probed(Ok(result)),
                 Ok(_) => Answer::Probed(Err(Failure::internal("ask a kind that only acts"))),
@@ -187,7 +227,7 @@ impl Run {
                 took,
             }),
             What::Keep(task, before) => {
-                let (cx, host) = self.cx(id);
+                let (cx, host) = self.cx(id, &task.sensitive);
                 match self.action(&task) {
                     Ok((action, _)) => Box::pin(async move {
                         let kept = limited(action.keep(&cx, &before), task.timeout, &host).await;
@@ -235,7 +275,7 @@ impl Run {
                 return Box::pin(async move { Done::Answer(answer) });
             }
         };
-        let (cx, host) = self.cx(id);
+        let (cx, host) = self.cx(id, &task.sensitive);
         let vault = self.around.vault.clone();
         Box::pin(async move {
             let started = Instant::now();
@@ -247,8 +287,15 @@ impl Run {
                     &task.sensitive,
                     result,
                 ))),
+                Ok(Looked::Needed {
+                    before, summary, ..
+                }) if task.sensitive != Sensitive::No => Ok(Looked::Needed {
+                    before,
+                    summary,
+                    diff: None,
+                }),
                 Ok(other) => Ok(other),
-                Err(failure) => Err(vault.mask_failure(failure)),
+                Err(failure) => Err(hushed(&task.sensitive, failure)),
             };
             Done::Answer(answer(description, look, started.elapsed().into()))
         })
@@ -271,14 +318,16 @@ impl Run {
                 return Box::pin(async move { Done::Answer(failed(failure)) });
             }
         };
-        let (cx, host) = self.cx(id);
+        let (cx, host) = self.cx(id, &task.sensitive);
         let vault = self.around.vault.clone();
         Box::pin(async move {
             let started = Instant::now();
+            fault::pass(Point::PerformBefore);
             let result = limited(action.perform(&cx, before.as_ref()), task.timeout, &host).await;
+            fault::pass(Point::PerformAfter);
             let result = match result {
                 Ok(result) => Ok(treat(&vault, &cx.step, &task.sensitive, result)),
-                Err(failure) => Err(vault.mask_failure(failure)),
+                Err(failure) => Err(hushed(&task.sensitive, failure)),
             };
             let output: Vec<Output> = host.finish();
             Done::Answer(Answer::Finished {
@@ -312,7 +361,7 @@ impl Run {
                 });
             }
         };
-        let (cx, host) = self.cx(id);
+        let (cx, host) = self.cx(id, &Sensitive::No);
         Box::pin(async move {
             let look = limited(undo.look(&cx), timeout, &host).await;
             Done::UndoLooked(look, undo, timeout)
@@ -326,13 +375,14 @@ impl Run {
                 async move { Done::Answer(Answer::Undone(UndoResult::Failed(failure))) },
             );
         };
-        let (cx, host) = self.cx(id);
-        let vault = self.around.vault.clone();
+        let (cx, host) = self.cx(id, &Sensitive::No);
         Box::pin(async move {
+            fault::pass(Point::UndoBefore);
             let result = match limited(undo.perform(&cx), timeout, &host).await {
                 Ok(()) => UndoResult::Undone,
-                Err(failure) => UndoResult::Failed(vault.mask_failure(failure)),
+                Err(failure) => UndoResult::Failed(failure),
             };
+            fault::pass(Point::UndoAfter);
             host.finish();
             Done::Answer(Answer::Undone(result))
         })
@@ -401,24 +451,36 @@ impl Run {
                     undo,
                 }
             }
-            Done::Kept(Err(failure), ..) => failed(self.around.vault.mask_failure(failure)),
+            Done::Kept(Err(failure), ..) => failed(failure),
             Done::UndoLooked(Ok(UndoLook::Needed), undo, timeout) => {
                 self.acting.insert(id.clone(), Opened::Undo(undo, timeout));
                 Answer::Undoing
             }
             Done::UndoLooked(Ok(UndoLook::Done), ..) => Answer::Undone(UndoResult::Nothing),
             Done::UndoLooked(Ok(other), ..) => Answer::Undone(UndoResult::Left(other)),
-            Done::UndoLooked(Err(failure), ..) => {
-                Answer::Undone(UndoResult::Failed(self.around.vault.mask_failure(failure)))
-            }
+            Done::UndoLooked(Err(failure), ..) => Answer::Undone(UndoResult::Failed(failure)),
             Done::Unanswered => {
                 self.park(id);
                 return Ok(());
             }
+            Done::Locked(taken) => self.locked(taken),
             Done::Withdrawn => return Ok(()),
             Done::Interruption(said) => return self.after_interruption(said),
         };
         self.answer(id, answer)
+    }
+}
+
+/// Returns the answer of what is not begun because the run stops.
+pub(super) fn put_off(job: &Job) -> Answer {
+    let failure = Failure::new(Class::Cancelled, "the run stops before it");
+    match job {
+        Job::Look(_) => Answer::Looked {
+            action: Description::default(),
+            look: Err(failure),
+            took: Span::default(),
+        },
+        _ => failed(failure),
     }
 }
 
@@ -427,6 +489,17 @@ pub(super) fn failed(failure: Failure) -> Answer {
         result: Err(failure),
         took: Span::default(),
         output: Vec::new(),
+    }
+}
+
+/// Returns the failure of a step without what it printed, where its results are secrets.
+fn hushed(sensitive: &Sensitive, failure: Failure) -> Failure {
+    match sensitive {
+        Sensitive::No => failure,
+        _ => Failure {
+            causes: vec!["its results are secrets, so that what it said is not shown".to_owned()],
+            ..failure
+        },
     }
 }
 
