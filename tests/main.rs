@@ -2,10 +2,12 @@
 
 mod harness;
 
+mod audit;
 mod bad_input;
 mod crash;
 mod daily_health;
 mod full_disk;
+mod housekeeping;
 mod journal_faults;
 mod kills;
 mod locked_runs;

@@ -1,9 +1,11 @@
 //! One file a command.
 
+pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod describe;
 pub(crate) mod guard;
 pub(crate) mod history;
+pub(crate) mod journal;
 pub(crate) mod list;
 pub(crate) mod locks;
 pub(crate) mod logs;

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{stderr, stdout},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use clap::Args;
@@ -104,6 +105,7 @@ pub(crate) fn surroundings(
         clock: Arc::new(Clock::system()),
         // This very program, also when its file was replaced meanwhile.
         guard: vec!["/proc/self/exe".to_owned(), guard::NAME.to_owned()],
+        signer: settings.signer()?,
         manner: Manner {
             attended: answers.attended(),
             say: |line| eprintln!("{line}"),
@@ -112,6 +114,9 @@ pub(crate) fn surroundings(
         locks: Settings::locks_path(),
     })
 }
+
+/// How long a run's end is spent on what lapsed undos of earlier runs keep: the rest waits for the next one.
+const UPKEEP: Duration = Duration::from_secs(2);
 
 /// Makes a run and drives it to its end, or to where it stops; returns its exit code.
 pub(crate) fn drive(make: impl Future<Output = Result<Run, RunError>>) -> Result<u8, CliError> {
@@ -126,7 +131,17 @@ pub(crate) fn drive(make: impl Future<Output = Result<Run, RunError>>) -> Result
             }
             run = make => run?,
         };
-        Ok::<_, CliError>(run.drive(interrupts).await?)
+        let (upkeep, is_signing) = (run.upkeep(), run.is_signing());
+        let summary = run.drive(interrupts).await?;
+        if is_signing && summary.signed_by.is_none() {
+            eprintln!("warning: the head of this run could not be signed; `--log warn` says why");
+        }
+        // What can't be given up now is tried again after the next run; `journal sweep` says why.
+        match upkeep.sweep(Clock::system().now(), Some(UPKEEP)).await {
+            Ok(swept) => tracing::debug!(?swept, "lapsed undos"),
+            Err(error) => tracing::warn!(%error, "lapsed undos could not be looked for"),
+        }
+        Ok::<_, CliError>(summary)
     });
     // A question that nobody answered may still hold a thread.
     runtime.shutdown_background();

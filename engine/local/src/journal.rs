@@ -8,6 +8,7 @@
 
 pub mod chain;
 mod error;
+mod evidence;
 mod inbox;
 mod prune;
 mod read;
@@ -16,6 +17,7 @@ mod schema;
 mod store;
 #[cfg(test)]
 mod testing;
+mod undos;
 mod verify;
 mod writer;
 
@@ -25,13 +27,15 @@ use camino::Utf8PathBuf;
 
 use self::store::Store;
 pub use self::{
-    chain::EventHash,
+    chain::{EventHash, StoneText},
     error::JournalError,
+    evidence::{KeptSignature, KeptStone},
     inbox::{Message, NewMessage},
-    prune::Stone,
+    prune::{Stone, Weight},
     read::{Begun, Event, Events, RunFilter},
-    rows::{FindingRow, Row, RunRecord, RunRow, StepRow},
-    verify::{Difference, Verification, VerifiedRun},
+    rows::{FindingRow, Row, RunRecord, RunRow, StepRow, UndoRow},
+    undos::KeptUndo,
+    verify::{Difference, Verification, VerifiedRun, Walked},
     writer::{Appended, NewEvent, RunWriter},
 };
 use crate::{
@@ -77,6 +81,17 @@ impl Journal {
     /// As [`Journal::open`].
     pub fn find(home: &Home) -> Result<Option<Journal>, JournalError> {
         let store = Store::find(home)?;
+        Ok(store.map(|store| Journal::over(home, store)))
+    }
+
+    /// Opens the journal of `home` as it stands now, to prove it: nothing is written, an older one is not migrated, and
+    /// what is appended meanwhile is not seen. `None` when there are no runs yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::open`].
+    pub fn hold(home: &Home) -> Result<Option<Journal>, JournalError> {
+        let store = Store::hold(home)?;
         Ok(store.map(|store| Journal::over(home, store)))
     }
 

@@ -27,7 +27,6 @@ use super::{
 };
 use crate::{
     fault::{self, Point},
-    folder::RunFolder,
     locks::{Held, LocksError},
 };
 
@@ -179,13 +178,11 @@ impl Run {
             0 | 1 => id.step.to_string(),
             attempt => format!("{}.{attempt}", id.step),
         };
-        let undone = self.begun.undoes.as_ref();
-        let undone = undone.and_then(|run| RunFolder::find(self.writer.journal().home(), run));
         let host = StepHost::new(
             id.step.clone(),
             label,
-            undone,
             Shared {
+                earlier: self.earlier.clone(),
                 folder: self.writer.folder().clone(),
                 reporter: self.around.reporter.clone(),
                 vault: self.around.vault.clone(),
