@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod describe;
+pub(crate) mod guard;
 pub(crate) mod history;
 pub(crate) mod list;
 pub(crate) mod locks;

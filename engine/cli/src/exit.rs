@@ -11,6 +11,9 @@ pub(crate) const USAGE: u8 = 2;
 /// Refused before anything was done.
 pub(crate) const REFUSED: u8 = 3;
 
+/// A run was broken off, and can be taken up again.
+pub(crate) const INTERRUPTED: u8 = 6;
+
 /// The table, as `--help` shows it.
 pub(crate) const HELP: &str = "\
 Exit codes of run, resume and rollback:

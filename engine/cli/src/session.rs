@@ -25,6 +25,7 @@ use tokio::{
 
 use crate::{
     asker::Terminal,
+    commands::guard,
     error::CliError,
     settings::{self, OutputForm, Settings},
 };
@@ -101,6 +102,8 @@ pub(crate) fn surroundings(
         asker: Arc::new(asker),
         vault,
         clock: Arc::new(Clock::system()),
+        // This very program, also when its file was replaced meanwhile.
+        guard: vec!["/proc/self/exe".to_owned(), guard::NAME.to_owned()],
         manner: Manner {
             attended: answers.attended(),
             say: |line| eprintln!("{line}"),

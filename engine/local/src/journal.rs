@@ -34,7 +34,10 @@ pub use self::{
     verify::{Difference, Verification, VerifiedRun},
     writer::{Appended, NewEvent, RunWriter},
 };
-use crate::{home::Home, lock::Lock};
+use crate::{
+    home::{Home, Room},
+    lock::Lock,
+};
 
 /// Whether a commit must have reached the disk before it is reported as done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +119,42 @@ impl Journal {
     /// Fails when it can't be written for another reason than a full disk.
     pub fn restore_reserve(&self) -> std::io::Result<bool> {
         self.home.restore_reserve()
+    }
+
+    /// Returns how much room there is for a run that changes something.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::NoRoom`] when the disk is full and the reserve was given up.
+    pub fn room(&self) -> Result<Room, JournalError> {
+        let room = self.home.room().map_err(self.no_answer())?;
+        room.ok_or_else(|| self.no_room())
+    }
+
+    /// Refuses to let a change begin on a disk that is full: its failure and its undo might not be written down. A run
+    /// that began on a full disk may use the reserve, because it may be the one that makes room.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::NoRoom`] when there is too little left for that.
+    pub fn need_room(&self, began: Room) -> Result<(), JournalError> {
+        let has_room = self.home.has_room(began).map_err(self.no_answer())?;
+        has_room.then_some(()).ok_or_else(|| self.no_room())
+    }
+
+    fn no_room(&self) -> JournalError {
+        JournalError::NoRoom {
+            home: self.home.path().to_owned(),
+        }
+    }
+
+    fn no_answer(&self) -> impl FnOnce(std::io::Error) -> JournalError {
+        let path = self.home.path().to_owned();
+        move |source| JournalError::Io {
+            action: "set space aside in",
+            path,
+            source,
+        }
     }
 
     fn over(home: &Home, store: Store) -> Journal {

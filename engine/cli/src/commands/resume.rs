@@ -6,12 +6,13 @@ use clap::Args;
 use runwright_core::event::Goal;
 use runwright_local::{
     journal::{Journal, RunRecord},
-    run::{Run, Vault, living, replay},
+    run::{Run, Vault, replay},
 };
 
 use crate::{
     Done,
     error::CliError,
+    left::{self, WaitArgs},
     library::Library,
     planning, secrets,
     session::{self, AnswerArgs},
@@ -29,6 +30,9 @@ pub(crate) struct Resume {
 
     #[command(flatten)]
     answers: AnswerArgs,
+
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 /// Goes on with a run.
@@ -42,7 +46,14 @@ pub(crate) fn resume(settings: &Settings, args: &Resume) -> Done {
         ));
         return Err(error.hint(format!("`runwright show {}` says what it did", record.run)));
     }
-    go_on(settings, &journal, &record, Goal::Work, &args.answers)
+    go_on(
+        settings,
+        &journal,
+        &record,
+        Goal::Work,
+        &args.answers,
+        &args.wait,
+    )
 }
 
 /// Takes up a run that has not ended: to finish its work, or to undo it.
@@ -52,6 +63,7 @@ pub(crate) fn go_on(
     record: &RunRecord,
     goal: Goal,
     answers: &AnswerArgs,
+    wait: &WaitArgs,
 ) -> Done {
     let colour = settings.colour();
     let library = Library::new(settings);
@@ -67,7 +79,7 @@ pub(crate) fn go_on(
         return Err(CliError::refused(belongs)
             .hint("only who started a run goes on with it, on the same machine"));
     }
-    refuse_while_living(journal, &record.run)?;
+    left::refuse_or_wait(journal, &folder, &record.run, wait)?;
     let plan = planning::pinned(&library, &folder, &begun, colour)?;
     tell_if_edited(&library, &begun);
     let vault = Arc::new(Vault::default());
@@ -79,35 +91,6 @@ pub(crate) fn go_on(
     replay(journal, &plan, &record.run)?;
     let around = session::surroundings(settings, &library.kinds, answers, vault, &record.run)?;
     session::drive(Run::resume(journal, plan, &record.run, &user, goal, around))
-}
-
-/// A step that was at work when the engine died is neither settled nor undone while a process of it lives.
-///
-/// What a step that has ended left running on purpose is no reason to wait.
-fn refuse_while_living(journal: &Journal, run: &str) -> Result<(), CliError> {
-    let steps = journal.steps(run)?;
-    let at_work = |step: &str| {
-        steps
-            .iter()
-            .any(|row| row.step == step && row.state == "running")
-    };
-    let mut living =
-        living(run).map_err(|error| CliError::new("list the processes").because(&error))?;
-    living.retain(|process| at_work(&process.step));
-    if living.is_empty() {
-        return Ok(());
-    }
-    let lines = living.iter().map(|process| {
-        format!(
-            "  - process {} of step `{}`: {}\n",
-            process.pid, process.step, process.command
-        )
-    });
-    Err(
-        CliError::refused(format!("processes of the run `{run}` still live"))
-            .detail(lines.collect::<String>())
-            .hint("wait until they have ended, or end them, and try again"),
-    )
 }
 
 /// Returns how a run began.

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use clap::Args;
-use runwright_core::event::Goal;
+use runwright_core::{
+    event::{Goal, Outcome},
+    machine::State,
+};
 use runwright_local::{
     folder::RunFolder,
     run::{Run, Vault, replay},
@@ -14,6 +17,7 @@ use crate::{
     commands::resume::{first_event, go_on},
     error::CliError,
     exit,
+    left::WaitArgs,
     library::Library,
     planning, secrets,
     session::{self, AnswerArgs},
@@ -31,6 +35,9 @@ pub(crate) struct Rollback {
 
     #[command(flatten)]
     answers: AnswerArgs,
+
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 /// Undoes a run.
@@ -43,7 +50,7 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
         .ok_or_else(|| CliError::new(format!("find the folder of the run `{}`", record.run)))?;
     let first = first_event(&journal, &record.run)?;
     let plan = planning::pinned(&library, &folder, &first, colour)?;
-    let (state, _) = replay(&journal, &plan, &record.run)?;
+    let (mut state, _) = replay(&journal, &plan, &record.run)?;
     let open = state.open_undos();
     if open.is_empty() && record.row.ended_at.is_some() {
         eprintln!(
@@ -76,7 +83,18 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
         }
     }
     if record.row.ended_at.is_none() {
-        return go_on(settings, &journal, &record, Goal::RollBack, &args.answers);
+        let code = go_on(
+            settings,
+            &journal,
+            &record,
+            Goal::RollBack,
+            &args.answers,
+            &args.wait,
+        )?;
+        (state, _) = replay(&journal, &plan, &record.run)?;
+        if !has_ended_with_its_changes(&state) {
+            return Ok(code);
+        }
     }
     let vault = Arc::new(Vault::default());
     secrets::again(&plan, &first.sources, &vault)?;
@@ -92,4 +110,11 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
     begun.path = first.path.clone();
     let around = session::surroundings(settings, &library.kinds, &args.answers, vault, &begun.run)?;
     session::drive(Run::begin_undoing(&journal, plan, state, begun, around))
+}
+
+/// Returns whether a run whose outcome was decided before its process died has now ended with that, and left its changes:
+/// undoing them is a run of its own.
+fn has_ended_with_its_changes(state: &State) -> bool {
+    let outcome = state.ended().map(|ended| ended.outcome);
+    matches!(outcome, Some(Outcome::Succeeded | Outcome::Failed)) && !state.open_undos().is_empty()
 }

@@ -11,7 +11,19 @@ use super::{Home, create_file};
 pub const RESERVE: u64 = 4 << 20;
 
 /// How much must be free before the reserve is taken again: taking it must not fill the disk.
-const ROOM: u64 = 4 * RESERVE;
+pub const ROOM: u64 = 4 * RESERVE;
+
+/// How much must be free before a change begins: the run must still be able to write down how it ended.
+const LOW: u64 = 1 << 20;
+
+/// How much room there is for what a run writes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// The disk has room, and the reserve is there for failure, rollback and end.
+    Plenty,
+    /// The disk is full but for the reserve: enough for a run that is to make room.
+    Reserve,
+}
 
 impl Home {
     /// Gives up the reserve; returns whether there was one.
@@ -34,11 +46,10 @@ impl Home {
     /// Fails when the file can't be written for another reason than a full disk.
     pub fn restore_reserve(&self) -> io::Result<bool> {
         let reserve = self.reserve();
-        if fs::metadata(&reserve).is_ok_and(|it| it.len() == RESERVE) {
+        if self.has_reserve() {
             return Ok(true);
         }
-        let free = statvfs(self.path().as_std_path())?;
-        if free.f_bavail.saturating_mul(free.f_frsize) < ROOM {
+        if self.free()? < ROOM {
             return Ok(false);
         }
         // A name of its own for each process: two may do this at once, and the last rename wins.
@@ -53,6 +64,47 @@ impl Home {
                 }
             }
         }
+    }
+
+    /// Returns whether the reserve is there.
+    pub fn has_reserve(&self) -> bool {
+        fs::metadata(self.reserve()).is_ok_and(|it| it.len() == RESERVE)
+    }
+
+    /// Returns how much room there is for a run that changes something to begin; none where it must not.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file system can't be asked.
+    pub fn room(&self) -> io::Result<Option<Room>> {
+        let has_reserve = self.has_reserve() || self.restore_reserve()?;
+        Ok(match has_reserve {
+            true if self.free()? >= LOW => Some(Room::Plenty),
+            true => Some(Room::Reserve),
+            false => None,
+        })
+    }
+
+    /// Returns whether a run that began with so much room may begin another change.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file system can't be asked.
+    pub fn has_room(&self, began: Room) -> io::Result<bool> {
+        match began {
+            Room::Plenty => Ok(self.room()? == Some(Room::Plenty)),
+            Room::Reserve => Ok(self.has_reserve() || self.free()? >= LOW),
+        }
+    }
+
+    /// Returns how many bytes are free, beside the reserve.
+    fn free(&self) -> io::Result<u64> {
+        let free = statvfs(self.path().as_std_path())?;
+        // A file system in memory may have no size of its own.
+        Ok(match free.f_blocks {
+            0 => u64::MAX,
+            _ => free.f_bavail.saturating_mul(free.f_frsize),
+        })
     }
 
     /// Returns where the reserve lies.
