@@ -1,6 +1,10 @@
 //! One file a command.
 
+pub(crate) mod answer;
+pub(crate) mod approve;
+pub(crate) mod cancel;
 pub(crate) mod check;
+pub(crate) mod deny;
 pub(crate) mod describe;
 pub(crate) mod history;
 pub(crate) mod list;

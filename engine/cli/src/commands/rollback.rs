@@ -1,6 +1,6 @@
 //! `runwright rollback`: undoes what a run has changed.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use clap::Args;
 use runwright_core::event::Goal;
@@ -11,12 +11,12 @@ use runwright_local::{
 
 use crate::{
     Done, asker,
-    commands::resume::{first_event, go_on},
+    commands::resume::{How, first_event, go_on},
     error::CliError,
     exit,
     library::Library,
     planning, secrets,
-    session::{self, AnswerArgs},
+    session::{self, AnswerArgs, Attendance, WaitArgs},
     settings::{self, Settings},
 };
 
@@ -31,6 +31,9 @@ pub(crate) struct Rollback {
 
     #[command(flatten)]
     answers: AnswerArgs,
+
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 /// Undoes a run.
@@ -76,7 +79,12 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
         }
     }
     if record.row.ended_at.is_none() {
-        return go_on(settings, &journal, &record, Goal::RollBack, &args.answers);
+        let how = How {
+            answers: args.answers.clone(),
+            wait: args.wait.clone(),
+            ..How::plain(Goal::RollBack)
+        };
+        return go_on(settings, &journal, &record, &how);
     }
     let vault = Arc::new(Vault::default());
     secrets::again(&plan, &first.sources, &vault)?;
@@ -90,6 +98,13 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
     begun.undoes = Some(record.run.clone());
     begun.children = first.children.clone();
     begun.path = first.path.clone();
-    let around = session::surroundings(settings, &library.kinds, &args.answers, vault, &begun.run)?;
+    let attendance = Attendance {
+        answers: &args.answers,
+        in_doubt: BTreeMap::new(),
+        wait: &args.wait,
+        run: &begun.run,
+        starter: &begun.user,
+    };
+    let around = session::surroundings(settings, &library.kinds, vault, attendance)?;
     session::drive(|| Run::begin_undoing(&journal, plan, state, begun, around))
 }
