@@ -47,6 +47,7 @@ impl Sandbox {
             ("HOME", home.clone()),
             ("LANG", "C.UTF-8".to_owned()),
             ("RUNWRIGHT_HOME", format!("{home}/state")),
+            ("RUNWRIGHT_LOCKS", format!("{home}/locks")),
         ];
         Sandbox {
             folder,

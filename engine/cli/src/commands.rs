@@ -8,6 +8,7 @@ pub(crate) mod deny;
 pub(crate) mod describe;
 pub(crate) mod history;
 pub(crate) mod list;
+pub(crate) mod locks;
 pub(crate) mod logs;
 pub(crate) mod plan;
 pub(crate) mod resume;

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use runwright_core::diagnostic::Colour;
+use runwright_local::locks::LocksError;
 
 use crate::exit;
 
@@ -115,10 +116,29 @@ from_storage!(
     runwright_local::folder::FolderError
 );
 
+/// What somebody else has is a refusal, with each way out as a hint of its own.
+impl From<LocksError> for CliError {
+    fn from(error: LocksError) -> CliError {
+        let failed = match &error {
+            LocksError::Taken(_) | LocksError::NotStolen(_) => CliError::refused(error.to_string()),
+            _ => CliError::new(error.to_string()),
+        };
+        let failed = match error.source() {
+            Some(source) => failed.because(source),
+            None => failed,
+        };
+        match &error {
+            LocksError::Taken(taken) => taken.ways_out().into_iter().fold(failed, CliError::hint),
+            _ => failed.hint(error.hint()),
+        }
+    }
+}
+
 impl From<runwright_local::run::RunError> for CliError {
     fn from(error: runwright_local::run::RunError) -> CliError {
         match error {
             runwright_local::run::RunError::Journal(error) => error.into(),
+            runwright_local::run::RunError::Locked(error) => (*error).into(),
             other => CliError::new(other.to_string()),
         }
     }

@@ -53,6 +53,7 @@ enum Command {
     History(history::History),
     Show(show::Show),
     Logs(logs::Logs),
+    Locks(locks::Locks),
     Schema(schema::Schema),
 }
 
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         Command::History(args) => history::history(&settings, &args),
         Command::Show(args) => show::show(&settings, &args),
         Command::Logs(args) => logs::logs(&settings, &args),
+        Command::Locks(args) => locks::locks(&settings, &args),
         Command::Schema(args) => schema::schema(&settings, &args),
     };
     match done {

@@ -147,17 +147,26 @@ pub(crate) fn surroundings(
         manner: Manner {
             attended: answers.attended(),
             wait_for_locks: wait.longest(),
+            say: |line| terminal::say(&format!("{line}\n")),
             ..Manner::default()
         },
+        locks: Settings::locks_path(),
     })
 }
 
 /// Makes a run and drives it to its end, or to where it stops; returns its exit code.
-pub(crate) fn drive(make: impl FnOnce() -> Result<Run, RunError>) -> Result<u8, CliError> {
+pub(crate) fn drive(make: impl Future<Output = Result<Run, RunError>>) -> Result<u8, CliError> {
     let runtime = runtime()?;
     let driven = runtime.block_on(async {
-        let interrupts = listen()?;
-        let run = make()?;
+        let mut interrupts = listen()?;
+        let run = tokio::select! {
+            biased;
+            interrupt = interrupts.recv() => {
+                let by = interrupt.map(|interrupt| interrupt.by).unwrap_or_default();
+                return Err(CliError::refused(format!("{by}: nothing was started")));
+            }
+            run = make => run?,
+        };
         Ok::<_, CliError>(run.drive(interrupts).await?)
     });
     // A question that nobody answered may still hold a thread.

@@ -12,7 +12,7 @@ use runwright_core::{
     diagnostic::Colour,
     kind::{Children, Digest},
 };
-use runwright_local::{home::Home, journal::Journal, run::Clock};
+use runwright_local::{home::Home, journal::Journal, locks::DEFAULT_FOLDER, run::Clock};
 
 use crate::error::CliError;
 
@@ -130,6 +130,14 @@ impl Settings {
         match Home::find(&self.home_path()?)? {
             Some(home) => Ok(Journal::find(&home)?),
             None => Ok(None),
+        }
+    }
+
+    /// Returns the folder of the locks, which all users of the machine share.
+    pub(crate) fn locks_path() -> Utf8PathBuf {
+        match variable("RUNWRIGHT_LOCKS").filter(|path| !path.is_empty()) {
+            Some(path) => absolute(&path.into()),
+            None => DEFAULT_FOLDER.into(),
         }
     }
 

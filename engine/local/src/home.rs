@@ -11,7 +11,7 @@
 //!
 //! Nothing here opens `journal.db` itself: closing a second descriptor of it would drop SQLite's locks of this process.
 
-mod network;
+pub(crate) mod network;
 mod reserve;
 
 use std::{

@@ -93,7 +93,7 @@ impl Drop for Lock {
 }
 
 /// Who holds a lock, as far as that can be known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
     /// This process.
     Pid(u32),
@@ -178,14 +178,15 @@ fn read_holder(file: &File) -> Holder {
     }
 }
 
-fn boot() -> String {
+/// Returns what tells this boot of the machine from all others.
+pub(crate) fn boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|text| text.trim().to_owned())
         .unwrap_or_else(|_| "-".to_owned())
 }
 
 /// Returns when `pid` started, in ticks since the boot.
-fn started(pid: u32) -> Option<String> {
+pub(crate) fn started(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in brackets may hold anything; the 20th word after it is field 22.
     let (_, rest) = stat.rsplit_once(')')?;

@@ -7,6 +7,7 @@ mod asking;
 mod clock;
 mod host;
 mod living;
+mod locking;
 mod project;
 mod requires;
 mod secrets;
@@ -19,9 +20,10 @@ use std::{
     time::Duration,
 };
 
+use camino::Utf8PathBuf;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use runwright_core::{
-    event::{Begun, Body, Event, Goal, Question, StepKey, Stop, UndoResult},
+    event::{Begun, Body, Ended, Event, Goal, Outcome, Question, StepKey, Stop, UndoResult},
     kind::{Action, BoxFuture, Children, Class, Digest, Effect, Failure, Kind, Undoes},
     machine::{Answer, Command, CommandId, Job, JobPhase, Mode, NotDue, State},
     plan::{self, Plan},
@@ -41,7 +43,10 @@ pub use self::{
     wish::{Fate, Wish, fate},
 };
 pub(crate) use self::{requires::missing, work::treat};
-use crate::journal::{Journal, JournalError, NewEvent, Row, RunWriter, Sync};
+use crate::{
+    journal::{Journal, JournalError, NewEvent, Row, RunWriter, Sync},
+    locks::{Held, LocksError},
+};
 
 /// The kinds by name.
 pub type Kinds = Arc<HashMap<&'static str, Kind>>;
@@ -62,12 +67,14 @@ pub struct Surroundings {
     pub vault: Arc<Vault>,
     /// What time it is.
     pub clock: Arc<Clock>,
+    /// The folder of the locks that all users of the machine share.
+    pub locks: Utf8PathBuf,
     /// How this process works on the run.
     pub manner: Manner,
 }
 
 /// How a process works on a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Manner {
     /// Whether a person sits at the terminal and means to be asked.
     pub attended: bool,
@@ -75,6 +82,8 @@ pub struct Manner {
     pub wait_for_locks: Option<Duration>,
     /// The longest wait that the process stays for, where nobody sits at the terminal.
     pub stays: Duration,
+    /// Says a line to the person at the terminal, about the process and not about the run.
+    pub say: fn(&str),
 }
 
 impl Default for Manner {
@@ -83,6 +92,7 @@ impl Default for Manner {
             attended: false,
             wait_for_locks: None,
             stays: Duration::from_secs(60),
+            say: |_| {},
         }
     }
 }
@@ -102,6 +112,9 @@ pub enum RunError {
     /// The journal can't be written: nothing further starts.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Somebody else has a lock, or the locks can't be relied on.
+    #[error(transparent)]
+    Locked(Box<LocksError>),
     /// An event of the journal is of a kind that this engine does not know.
     #[error(
         "the run `{run}` has an event `{kind}` that this engine can't read; use the engine that wrote it"
@@ -117,6 +130,15 @@ pub enum RunError {
     NotDue(#[from] NotDue),
 }
 
+impl RunError {
+    fn unreadable(run: &str, kind: &str) -> RunError {
+        RunError::Unreadable {
+            run: run.to_owned(),
+            kind: kind.to_owned(),
+        }
+    }
+}
+
 /// A run in this process, which holds its lock.
 pub struct Run {
     plan: Arc<Plan>,
@@ -124,6 +146,7 @@ pub struct Run {
     writer: RunWriter,
     around: Surroundings,
     projector: Projector,
+    held: Option<Held>,
     begun: Arc<Begun>,
     children: Arc<Children>,
     seq: u64,
@@ -169,6 +192,7 @@ struct Waiting {
 
 enum What {
     Require(Vec<plan::Requirement>),
+    Lock(Vec<String>, bool),
     Probe(runwright_core::machine::Task),
     Look(runwright_core::machine::Task),
     Keep(runwright_core::machine::Task, runwright_core::value::Value),
@@ -212,21 +236,9 @@ impl Run {
         } else {
             Sync::No
         };
-        for scope in &plan.scopes {
-            writer
-                .folder()
-                .keep_text(&scope.text, sync)
-                .map_err(JournalError::from)?;
-        }
-        if sync == Sync::Yes {
-            writer.folder().sync_texts().map_err(JournalError::from)?;
-        }
-        let mut run = Run::new(plan, State::new(), writer, around, begun.clone());
-        run.write(&Event {
-            at: run.around.clock.now(),
-            step: "".into(),
-            body: Body::Begun(Box::new(begun)),
-        })?;
+        keep_texts(&writer, &plan, sync)?;
+        let mut run = Run::new(plan, State::new(), writer, around, begun);
+        run.write_begun()?;
         Ok(run)
     }
 
@@ -235,27 +247,57 @@ impl Run {
     /// # Errors
     ///
     /// When the journal refuses it.
-    pub fn begin_undoing(
+    pub async fn begin_undoing(
         journal: &Journal,
         plan: Arc<Plan>,
         state: State,
         begun: Begun,
         around: Surroundings,
     ) -> Result<Run, RunError> {
+        let held = locking::again(journal, &begun, &around, state.held(), true).await?;
         let writer = journal.begin(&begun.run)?;
-        for scope in &plan.scopes {
-            writer
-                .folder()
-                .keep_text(&scope.text, Sync::Yes)
-                .map_err(JournalError::from)?;
+        keep_texts(&writer, &plan, Sync::Yes)?;
+        let mut run = Run::new(plan, state.take_over(), writer, around, begun);
+        run.held = held;
+        run.write_begun()?;
+        Ok(run)
+    }
+
+    /// Begins a run that goes on from a step of the run in `state`: see [`State::take_over_from`]. The first run ends
+    /// with that, and names this one.
+    ///
+    /// # Errors
+    ///
+    /// When another process holds the first run, when a lock can't be had, or when the journal refuses it.
+    pub async fn begin_from(
+        journal: &Journal,
+        plan: Arc<Plan>,
+        state: State,
+        begun: Begun,
+        around: Surroundings,
+    ) -> Result<Run, RunError> {
+        let Some(first) = state.begun().cloned() else {
+            return Err(RunError::unreadable("?", "begun"));
+        };
+        // Who holds the first run's lock decides what becomes of it.
+        let earlier = journal.reopen(&first.run)?;
+        let mut held = locking::again(journal, &first, &around, state.held(), true).await?;
+        let from = begun.continues.as_ref().map(|continued| &continued.from);
+        let taken_over = state
+            .clone()
+            .take_over_from(&plan, from.map_or("", |from| from))
+            .map_err(|why| RunError::unreadable(&first.run, &why))?;
+        let writer = journal.begin(&begun.run)?;
+        keep_texts(&writer, &plan, Sync::Yes)?;
+        around.clock.not_before(state.now());
+        let mut run = Run::new(plan.clone(), taken_over, writer, around, begun);
+        run.write_begun()?;
+        run.flush(Sync::Yes)?;
+        if let Some(held) = &mut held {
+            held.pass_to(&run.begun.run, &run.begun.user)?;
         }
-        writer.folder().sync_texts().map_err(JournalError::from)?;
-        let mut run = Run::new(plan, state.take_over(), writer, around, begun.clone());
-        run.write(&Event {
-            at: run.around.clock.now(),
-            step: "".into(),
-            body: Body::Begun(Box::new(begun)),
-        })?;
+        run.held = held;
+        hand_over(&plan, state, earlier, &first, &run)?;
         Ok(run)
     }
 
@@ -264,7 +306,7 @@ impl Run {
     /// # Errors
     ///
     /// When another process holds it, or its events can't be read.
-    pub fn resume(
+    pub async fn resume(
         journal: &Journal,
         plan: Arc<Plan>,
         run: &str,
@@ -282,7 +324,10 @@ impl Run {
                 kind: "begun".to_owned(),
             })?;
         around.clock.not_before(state.now());
+        let is_changed = state.is_dirty();
+        let held = locking::again(journal, &begun, &around, state.held(), is_changed).await?;
         let mut run = Run::new(plan, state, writer, around, begun);
+        run.held = held;
         run.seq = events;
         run.write(&Event {
             at: run.around.clock.now(),
@@ -294,6 +339,15 @@ impl Run {
             },
         })?;
         Ok(run)
+    }
+
+    fn write_begun(&mut self) -> Result<(), RunError> {
+        let begun = Body::Begun(Box::new((*self.begun).clone()));
+        self.write(&Event {
+            at: self.around.clock.now(),
+            step: "".into(),
+            body: begun,
+        })
     }
 
     fn new(
@@ -309,6 +363,7 @@ impl Run {
             writer,
             around,
             projector: Projector::default(),
+            held: None,
             children: Arc::new(begun.children.clone()),
             begun: Arc::new(begun),
             seq: 0,
@@ -429,6 +484,9 @@ impl Run {
                 Some(Opened::Step(_, task, _)) if task.effect == Effect::Read => Sync::No,
                 _ => Sync::Yes,
             };
+            if sync == Sync::Yes {
+                self.keep_locks()?;
+            }
             self.waiting.push(Waiting { id, what, sync });
         }
         Ok(())
@@ -520,10 +578,7 @@ impl Run {
                 return Ok(());
             }
             Job::Require(requires) => (What::Require(requires), Sync::No),
-            Job::Lock { .. } => {
-                self.ready.push_back((id, Answer::Locked(Ok(Vec::new()))));
-                return Ok(());
-            }
+            Job::Lock { names, may_wait } => (What::Lock(names, may_wait), Sync::No),
             Job::Probe(task) => (What::Probe(task), Sync::No),
             Job::Look(task) => (What::Look(task), Sync::No),
             Job::Ask(question) => {
@@ -611,6 +666,9 @@ impl Run {
 
     fn finish(mut self) -> Result<Summary, RunError> {
         self.flush(Sync::Yes)?;
+        if self.state.mode() == Mode::Ended {
+            self.release_locks()?;
+        }
         let head = self
             .writer
             .head()
@@ -624,6 +682,52 @@ impl Run {
             .end(&summary);
         Ok(summary)
     }
+}
+
+/// Keeps the texts of a run's playbooks in its folder.
+fn keep_texts(writer: &RunWriter, plan: &Plan, sync: Sync) -> Result<(), RunError> {
+    for scope in &plan.scopes {
+        writer
+            .folder()
+            .keep_text(&scope.text, sync)
+            .map_err(JournalError::from)?;
+    }
+    if sync == Sync::Yes {
+        writer.folder().sync_texts().map_err(JournalError::from)?;
+    }
+    Ok(())
+}
+
+/// Ends the run in `state`, from which `run` goes on.
+fn hand_over(
+    plan: &Plan,
+    mut state: State,
+    mut writer: RunWriter,
+    begun: &Begun,
+    run: &Run,
+) -> Result<(), RunError> {
+    let event = Event {
+        at: run.around.clock.now(),
+        step: "".into(),
+        body: Body::Ended(Ended {
+            outcome: Outcome::Failed,
+            why: format!("the run `{}` goes on from it", run.begun.run),
+            outputs: Default::default(),
+            dirty: Vec::new(),
+        }),
+    };
+    state.apply(plan, &event);
+    let mut projector = Projector::default();
+    projector.note(plan, &state, begun, &event, writer.next());
+    let data = event.body.data().to_string();
+    let event = NewEvent {
+        at: event.at.milliseconds,
+        kind: event.body.kind(),
+        step: None,
+        data: &data,
+    };
+    writer.append(&[event], &projector.rows(), Sync::Yes)?;
+    Ok(())
 }
 
 /// Returns an event with what only plan and state know.
@@ -663,7 +767,13 @@ pub fn before(journal: &Journal, plan: &Plan, events: &[Event]) -> Result<State,
     match events.first().map(|event| &event.body) {
         Some(Body::Begun(begun)) => match &begun.undoes {
             Some(undone) => Ok(replay(journal, plan, undone)?.0.take_over()),
-            None => Ok(State::new()),
+            None => match &begun.continues {
+                Some(continued) => replay(journal, plan, &continued.run)?
+                    .0
+                    .take_over_from(plan, &continued.from)
+                    .map_err(|why| RunError::unreadable(&begun.run, &why)),
+                None => Ok(State::new()),
+            },
         },
         _ => Ok(State::new()),
     }

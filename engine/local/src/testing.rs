@@ -50,9 +50,15 @@ pub(crate) fn mode(path: &Utf8Path) -> u32 {
 
 /// Returns home and argument when this process is the other one of the test that runs.
 pub(crate) fn other() -> Option<(Home, String)> {
-    let path = Utf8PathBuf::from(env::var(OTHER).ok()?);
-    let argument = env::var(ARGUMENT).expect("the argument comes with the home");
+    let (path, argument) = other_at()?;
     Some((Home::open(&path).expect("the home of the test"), argument))
+}
+
+/// The same for a test that gives another folder than a home.
+pub(crate) fn other_at() -> Option<(Utf8PathBuf, String)> {
+    let path = Utf8PathBuf::from(env::var(OTHER).ok()?);
+    let argument = env::var(ARGUMENT).expect("the argument comes with the path");
+    Some((path, argument))
 }
 
 /// The other process of a test; killed when dropped.

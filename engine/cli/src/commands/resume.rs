@@ -153,8 +153,8 @@ pub(crate) fn go_on(
     };
     let around = session::surroundings(settings, &library.kinds, vault, attendance)?;
     let user = settings::user();
-    session::drive(|| {
-        let taken = Run::resume(journal, plan, run, &user, how.goal, around)?;
+    session::drive(async {
+        let taken = Run::resume(journal, plan, run, &user, how.goal, around).await?;
         if how.is_detached {
             leave_stderr();
         }
@@ -235,7 +235,7 @@ fn go_on_from(settings: &Settings, args: &Resume, step: &str) -> Done {
         starter: &begun.user,
     };
     let around = session::surroundings(settings, &library.kinds, vault, attendance)?;
-    session::drive(|| Run::begin_from(&journal, plan, state, begun, around))
+    session::drive(Run::begin_from(&journal, plan, state, begun, around))
 }
 
 /// Says what a new run takes over, and what is still to be undone.

@@ -106,5 +106,5 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
         starter: &begun.user,
     };
     let around = session::surroundings(settings, &library.kinds, vault, attendance)?;
-    session::drive(|| Run::begin_undoing(&journal, plan, state, begun, around))
+    session::drive(Run::begin_undoing(&journal, plan, state, begun, around))
 }

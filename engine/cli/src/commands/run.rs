@@ -106,5 +106,5 @@ pub(crate) fn run(settings: &Settings, args: Run) -> Done {
         starter: &begun.user,
     };
     let around = session::surroundings(settings, &library.kinds, vault, attendance)?;
-    session::drive(|| runwright_local::run::Run::begin(&journal, plan, begun, around))
+    session::drive(async { runwright_local::run::Run::begin(&journal, plan, begun, around) })
 }

@@ -5,7 +5,7 @@ use super::{
     frame::{Frame, FrameId, Inside, Phase, Role},
 };
 use crate::{
-    event::{Body, Ended, Finding, Outcome, StepState},
+    event::{Body, Ended, Finding, Outcome, StepState, Stop},
     expression::Reason,
     kind::{Class, Failure},
     plan::{Plan, ScopeId, Severity},
@@ -15,6 +15,15 @@ use crate::{
 impl State {
     /// The work, or its undoing, is done: what runs last begins, or the run ends.
     pub(super) fn finish_run(&mut self, plan: &Plan) {
+        let ends_otherwise = |(_, then): &(String, Stop)| match then {
+            Stop::Keep => false,
+            Stop::Cancel => self.is_undone_by_cancel(plan),
+            Stop::RollBack | Stop::GiveUp => true,
+        };
+        if self.mode == Mode::Working && self.stopping.as_ref().is_some_and(ends_otherwise) {
+            // The last step has ended while somebody wanted the run undone: that still holds.
+            return;
+        }
         if self.mode != Mode::Always && !self.always.is_empty() {
             return self.record_run(Body::Always);
         }

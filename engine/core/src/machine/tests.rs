@@ -6,9 +6,12 @@
 mod world;
 
 mod asking;
+mod cancelling;
+mod continuing;
 mod doubt;
 mod failing;
 mod growth;
+mod locking;
 mod many;
 mod random;
 mod repeating;
@@ -18,5 +21,6 @@ mod summaries;
 mod taking_over;
 mod undoing;
 mod unknowns;
+mod waiting;
 
 use self::world::{Same, check, check_cut};

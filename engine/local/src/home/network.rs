@@ -5,7 +5,7 @@ use std::io;
 use camino::Utf8Path;
 
 /// Returns the name of the network file system that `path` lies on; `None` when it is on this machine.
-pub(super) fn kind(path: &Utf8Path) -> io::Result<Option<String>> {
+pub(crate) fn kind(path: &Utf8Path) -> io::Result<Option<String>> {
     // The word is signed on some architectures; the magic numbers have 32 bits.
     let magic = rustix::fs::statfs(path.as_std_path())?.f_type as u32;
     if magic != FUSE {

@@ -33,6 +33,7 @@ impl Projector {
         let concerns_run = matches!(
             event.body,
             Body::Begun(_)
+                | Body::Waiting { .. }
                 | Body::Stopped { .. }
                 | Body::Resumed { .. }
                 | Body::RollingBack { .. }

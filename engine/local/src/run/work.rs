@@ -26,7 +26,10 @@ use super::{
     asking::{answered, clock_answer},
     host::StepHost,
 };
-use crate::folder::RunFolder;
+use crate::{
+    folder::RunFolder,
+    locks::{Held, LocksError},
+};
 
 /// How long a step that was told to end may still take before it is let go.
 const GRACE: Duration = Duration::from_secs(15);
@@ -47,6 +50,8 @@ pub(super) enum Done {
     ),
     /// An undo has looked.
     UndoLooked(Result<UndoLook, Failure>, Arc<dyn Undoes>, Option<Span>),
+    /// What came of taking locks.
+    Locked(Result<Held, LocksError>),
     /// A question was taken back before anybody answered.
     Withdrawn,
     /// Nobody answers a question here.
@@ -176,6 +181,7 @@ impl Run {
                     ))
                 })
             }
+            What::Lock(names, may_wait) => self.lock(names, may_wait),
             What::Probe(task) => self.look(id, task, |_, look, _| match look {
                 Ok(Looked::Done(result)) => Answer::Probed(Ok(result)),
                 Ok(_) => Answer::Probed(Err(Failure::internal("ask a kind that only acts"))),
@@ -415,6 +421,7 @@ impl Run {
                 self.park(id);
                 return Ok(());
             }
+            Done::Locked(taken) => self.locked(taken),
             Done::Withdrawn => return Ok(()),
             Done::Interruption(said) => return self.after_interruption(said),
         };

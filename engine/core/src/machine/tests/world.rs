@@ -186,7 +186,7 @@ pub(super) struct World {
     /// What goes on after a stop.
     goals: VecDeque<Goal>,
     /// After which lines of the transcript a signal comes.
-    signals: VecDeque<String>,
+    signals: VecDeque<(Stop, String)>,
     /// What a preview does not know.
     unknown: Vec<String>,
     /// Whether a person sits at the terminal.
@@ -215,7 +215,10 @@ impl World {
             let outcomes = rest.split(';').map(|outcome| outcome.trim().to_owned());
             match name {
                 "resume" => world.goals = outcomes.map(|goal| goal_of(&goal)).collect(),
-                "signal" => world.signals.push_back(rest.to_owned()),
+                "signal" => world.signals.push_back((Stop::Keep, rest.to_owned())),
+                "cancelled" => world.signals.push_back((Stop::Cancel, rest.to_owned())),
+                "undone" => world.signals.push_back((Stop::RollBack, rest.to_owned())),
+                "given up" => world.signals.push_back((Stop::GiveUp, rest.to_owned())),
                 "terminal" => world.attended = rest == "yes",
                 "unknown" => world.unknown = outcomes.collect(),
                 name => {
@@ -360,7 +363,9 @@ impl<'p> Story<'p> {
             self.state.due.is_empty(),
             "something is due until the run has ended or stopped, and nothing after that: {line}"
         );
-        let is_signalled = self.world.signals.front() == Some(&line);
+        let signal = self.world.signals.front().cloned();
+        let signal = signal.filter(|(_, after)| *after == line);
+        let is_signalled = signal.is_some();
         if (is_signalled || self.signal_after == Some(self.events.len())) && !settled {
             if is_signalled {
                 self.world.signals.pop_front();
@@ -370,7 +375,7 @@ impl<'p> Story<'p> {
                 "",
                 Body::Stopping {
                     by: "SIGTERM".into(),
-                    then: Stop::Keep,
+                    then: signal.map_or(Stop::Keep, |(then, _)| then),
                     reason: String::new(),
                 },
             );
@@ -866,6 +871,11 @@ pub(super) fn line(event: &Event) -> String {
             None => format!("not yet {found}"),
         },
         Body::Skipped { why } => format!("skipped {why}"),
+        Body::Locked(locked) => match &locked.refused {
+            Some(why) => format!("can't have {}: {why}", locked.names.join(" ")),
+            None => format!("locked {}", locked.names.join(" ")),
+        },
+        Body::Adopted { state, .. } => format!("adopted {}", state.word()),
         Body::Stopping { by, .. } => format!("stopping: {by}"),
         Body::Stopped { why } => format!("stopped: {why}"),
         Body::Resumed { goal, .. } => format!("resumed {goal:?}"),
@@ -950,7 +960,7 @@ pub(super) fn cut_everywhere(same: Same, story: &Story<'_>) {
             if acts {
                 again.crash_after_acting();
             }
-            if again.state.mode() != Mode::Stopped {
+            if !matches!(again.state.mode(), Mode::Stopped | Mode::Waiting) {
                 again.resume(Goal::Work);
             }
             again.drive();
