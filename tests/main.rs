@@ -5,6 +5,7 @@ mod harness;
 mod bad_input;
 mod crash;
 mod daily_health;
+mod locked_runs;
 mod locks;
 mod output;
 mod prompts;

@@ -224,7 +224,7 @@ impl Locks {
             return Ok(());
         };
         let record = match content {
-            Content::Record(record) => Some(record),
+            Content::Record(record) => Some(*record),
             _ => None,
         };
         match (is_held, record) {
@@ -255,7 +255,7 @@ impl Locks {
             Tried::Locked(file) => file,
         };
         let mut record = match file.read(name)? {
-            Content::Record(record) => record,
+            Content::Record(record) => *record,
             Content::Newer(version) => return Err(newer(name, version)),
             Content::Nothing => return Err(not_kept()),
         };
@@ -299,7 +299,7 @@ impl Locks {
     /// Returns the error for a lock that a process has, as far as what is in its file names it.
     fn busy(&self, name: &str, digest: &str, bytes: &[u8]) -> LocksError {
         let record = match Content::of(bytes, digest) {
-            Content::Record(record) => Some(record),
+            Content::Record(record) => Some(*record),
             _ => None,
         };
         let owner = record.as_ref().and_then(|record| record.owner.as_ref());

@@ -112,7 +112,7 @@ pub(super) enum Content {
     /// Nothing that we believe: it is empty, cut off, or somebody else's.
     Nothing,
     /// A record of this lock.
-    Record(Record),
+    Record(Box<Record>),
     /// A record of this version, which is newer than ours.
     Newer(u32),
 }
@@ -141,7 +141,8 @@ impl Content {
         if head.v > VERSION {
             return Some(Content::Newer(head.v));
         }
-        serde_json::from_slice(line).ok().map(Content::Record)
+        let record = serde_json::from_slice(line).ok()?;
+        Some(Content::Record(Box::new(record)))
     }
 }
 

@@ -93,3 +93,21 @@ pub struct Theft {
     /// Who had it.
     pub from: Owner,
 }
+
+/// The whole story in a line, as the run that took the lock next writes it down.
+impl fmt::Display for Theft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = &self.from;
+        write!(
+            f,
+            "`{}` was stolen by {} at {} from run {} of `{}` by {}: {}",
+            plain(&self.lock),
+            plain(&self.by),
+            Time::from_milliseconds(self.at),
+            plain(&from.run),
+            plain(&from.playbook),
+            plain(&from.user),
+            plain(&self.reason)
+        )
+    }
+}

@@ -20,13 +20,8 @@ pub(super) const INBOX: std::time::Duration = std::time::Duration::from_millis(2
 /// How long a Ctrl-C that has broken off a question may take to be told.
 const LATE: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// What becomes of a message.
-enum Verdict {
-    /// It becomes this event of this step.
-    Event(StepKey, Body),
-    /// What it is about has not come up yet in this process.
-    Later,
-}
+/// The event that a message becomes, and its step; none as long as what it is about has not come up in this process.
+type Verdict = Option<(StepKey, Body)>;
 
 impl Run {
     /// Writes a question down, before anybody hears it; again only where it has changed.
@@ -123,7 +118,7 @@ impl Run {
             if matches!(self.state.mode(), Mode::Ended | Mode::Stopped) {
                 return Ok(());
             }
-            let Verdict::Event(step, body) = self.judge_message(&message)? else {
+            let Some((step, body)) = self.judge_message(&message)? else {
                 continue;
             };
             let stops = matches!(body, Body::Stopping { .. });
@@ -150,7 +145,7 @@ impl Run {
                 why,
                 reason: reason.to_owned(),
             };
-            Verdict::Event("".into(), body)
+            Some(("".into(), body))
         };
         let (step, question, reply, reason) = match serde_json::from_str(&message.data) {
             Ok(Wish::Answer {
@@ -165,7 +160,7 @@ impl Run {
                     then,
                     reason,
                 };
-                return Ok(Verdict::Event("".into(), body));
+                return Ok(Some(("".into(), body)));
             }
             Ok(Wish::Stop { reason, .. }) => {
                 return Ok(ignored(
@@ -182,7 +177,7 @@ impl Run {
         let Some(open) = open.filter(|open| open.digest() == question) else {
             return match self.why_closed(&step, &question)? {
                 Some(why) => Ok(ignored(why, &reason)),
-                None => Ok(Verdict::Later),
+                None => Ok(None),
             };
         };
         if let Some(why) = self.misfit(&step, &open, &reply, &message.sender) {
@@ -201,7 +196,7 @@ impl Run {
         };
         let now = self.around.clock.now();
         Ok(match self.state.event(&self.plan, &id, now, answer) {
-            Ok(body) => Verdict::Event(id.step, body),
+            Ok(body) => Some((id.step, body)),
             Err(_) => ignored("the question is not open any more".to_owned(), &reason),
         })
     }
