@@ -176,21 +176,27 @@ impl Case {
 
     /// Returns why the step asks nothing: who has answered it, that it is none of the run's.
     fn not_asked(&self, step: &str) -> CliError {
-        let said = self.happened.iter().rev().find_map(|event| match &event.body {
-            Body::Answered {
-                by, reply, reason, ..
-            } if *event.step == *step => Some(format!(
-                "{by} had answered {} at {}{}",
-                word(reply),
-                event.at,
-                because(reason)
-            )),
-            _ => None,
-        });
+        let said = self
+            .happened
+            .iter()
+            .rev()
+            .find_map(|event| match &event.body {
+                Body::Answered {
+                    by, reply, reason, ..
+                } if *event.step == *step => Some(format!(
+                    "{by} had answered {} at {}{}",
+                    word(reply),
+                    event.at,
+                    because(reason)
+                )),
+                _ => None,
+            });
         let run = &self.record.run;
-        let known = self.plan.nodes.iter().any(|node| {
-            node.id == step || step.ends_with(&format!("/{}", node.id))
-        });
+        let known = self
+            .plan
+            .nodes
+            .iter()
+            .any(|node| node.id == step || step.ends_with(&format!("/{}", node.id)));
         match said {
             Some(said) => CliError::refused(format!("`{step}` of the run `{run}`: {said}")),
             None if known => CliError::refused(format!(
@@ -398,8 +404,7 @@ fn go_on_detached(settings: &Settings, case: &Case, message: i64) -> Result<(), 
             return Ok(());
         }
         let ended = child.try_wait().map_err(|error| {
-            CliError::new(format!("wait for the process that goes on with `{run}`"))
-                .because(&error)
+            CliError::new(format!("wait for the process that goes on with `{run}`")).because(&error)
         })?;
         let Some(status) = ended else {
             thread::sleep(SOON);
@@ -457,7 +462,15 @@ fn say_fate(case: &Case, wish: &Wish, body: &Body) -> Done {
         (_, Body::Ignored { why, .. }) => {
             Err(CliError::refused(format!("it came to nothing: {why}")))
         }
-        (Wish::Answer { step, question, reply, .. }, _) => {
+        (
+            Wish::Answer {
+                step,
+                question,
+                reply,
+                ..
+            },
+            _,
+        ) => {
             let mut text = format!("taken in: {}\n", word(reply));
             if let Some((still, people)) = still_open(case, step, question)? {
                 text.push_str(&format!(
@@ -467,7 +480,9 @@ fn say_fate(case: &Case, wish: &Wish, body: &Body) -> Done {
                     people.join(", ")
                 ));
             }
-            text.push_str(&format!("`runwright show {run}` says how the run goes on\n"));
+            text.push_str(&format!(
+                "`runwright show {run}` says how the run goes on\n"
+            ));
             say(&text);
             Ok(exit::OK)
         }

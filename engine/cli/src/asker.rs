@@ -165,9 +165,15 @@ async fn on_terminal(asked: &Asked) -> Option<Reply> {
         }
         Ask::Inputs(_) => {
             terminal::say(&format!("{message}\n"));
-            if let Some(secret) = asked.inputs.iter().find(|input| input.of == InputType::Secret) {
+            if let Some(secret) = asked
+                .inputs
+                .iter()
+                .find(|input| input.of == InputType::Secret)
+            {
                 let name = clean(&secret.name);
-                terminal::say(&format!("`{name}` is a secret, which can't be asked for here\n"));
+                terminal::say(&format!(
+                    "`{name}` is a secret, which can't be asked for here\n"
+                ));
                 return None;
             }
             let mut values = Fields::new();
@@ -278,7 +284,10 @@ async fn typed(input: &Input) -> Option<Value> {
 
 /// Returns what people are told to type a phrase.
 pub(crate) fn phrase_prompt(phrase: &str) -> String {
-    format!("Type `{}` to go on, anything else to refuse: ", clean(phrase))
+    format!(
+        "Type `{}` to go on, anything else to refuse: ",
+        clean(phrase)
+    )
 }
 
 fn agreed(yes: bool) -> Reply {

@@ -155,7 +155,9 @@ pub(crate) fn answer(
             Some((name, text)) => {
                 given.insert(name.trim().to_owned(), Given::Text(text.to_owned()));
             }
-            None => problems.push(format!("`--set {set}` has no `=`: write `--set name=value`")),
+            None => problems.push(format!(
+                "`--set {set}` has no `=`: write `--set name=value`"
+            )),
         }
     }
     let mut values = Fields::new();
@@ -186,8 +188,10 @@ pub(crate) fn answer(
         Err(more) => problems.extend(more.lines().map(str::to_owned)),
     }
     let lines = problems.iter().map(|problem| format!("  - {problem}\n"));
-    Err(CliError::usage("take the values: they are not what the step asks for")
-        .detail(lines.collect::<String>()))
+    Err(
+        CliError::usage("take the values: they are not what the step asks for")
+            .detail(lines.collect::<String>()),
+    )
 }
 
 fn read_profile(

@@ -72,7 +72,10 @@ pub(crate) fn texts_now(library: &Library, path: &str) -> BTreeMap<String, (Stri
         return texts;
     };
     let mut keep = |name: &str, loaded: &Loaded| {
-        let text = (loaded.source.name.to_string(), loaded.source.text.to_string());
+        let text = (
+            loaded.source.name.to_string(),
+            loaded.source.text.to_string(),
+        );
         texts.entry(name.to_owned()).or_insert(text);
     };
     let Some(playbook) = &root.playbook else {

@@ -82,7 +82,10 @@ pub(crate) fn how(run: &str, step: &str, ask: &Ask) -> String {
     match ask {
         Ask::Confirm => format!("approve {run} {step}  (or `deny`)"),
         Ask::Phrase(phrase) => {
-            format!("approve {run} {step} --phrase {}  (or `deny`)", quoted(phrase))
+            format!(
+                "approve {run} {step} --phrase {}  (or `deny`)",
+                quoted(phrase)
+            )
         }
         Ask::Inputs(names) => {
             let given = names.iter().map(|name| format!(" --set {name}=VALUE"));

@@ -95,6 +95,8 @@ pub(crate) struct Attendance<'a> {
     pub(crate) run: &'a str,
     /// Who has started it.
     pub(crate) starter: &'a str,
+    /// Why it is gone on with, where a person has said it.
+    pub(crate) reason: &'a str,
 }
 
 /// Returns the kinds by name.
@@ -128,6 +130,7 @@ pub(crate) fn surroundings(
         wait,
         run,
         starter,
+        reason,
     } = attendance;
     let reporter = reporter(settings, run);
     let asker = Terminal {
@@ -147,6 +150,7 @@ pub(crate) fn surroundings(
         manner: Manner {
             attended: answers.attended(),
             wait_for_locks: wait.longest(),
+            reason: reason.to_owned(),
             say: |line| terminal::say(&format!("{line}\n")),
             ..Manner::default()
         },
@@ -277,7 +281,11 @@ pub(crate) fn new_run_id() -> String {
 }
 
 /// Says which questions may come up that nobody is here to answer, and how they are answered then.
-pub(crate) fn tell_open_answers(plan: &Plan, answers: &AnswerArgs, run: &str) -> Result<(), CliError> {
+pub(crate) fn tell_open_answers(
+    plan: &Plan,
+    answers: &AnswerArgs,
+    run: &str,
+) -> Result<(), CliError> {
     if settings::can_ask() {
         return Ok(());
     }
@@ -343,7 +351,10 @@ fn unanswered(
     match &node.body {
         Body::Ask(inputs) => {
             let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
-            let set: Vec<String> = names.iter().map(|name| format!(" --set {name}=VALUE")).collect();
+            let set: Vec<String> = names
+                .iter()
+                .map(|name| format!(" --set {name}=VALUE"))
+                .collect();
             line(
                 &format!("asks for {}", names.join(", ")),
                 &format!("`runwright answer {run} {id}{}`", set.concat()),

@@ -14,13 +14,15 @@ use rustix::{
     termios::{QueueSelector, tcflush},
 };
 use tokio::{
-    io::{Interest, unix::AsyncFd},
     sync::{Mutex, Notify, watch},
     time::{Duration, sleep},
 };
 
 /// The longest line that is read at once; a terminal gives no longer one.
 const LINE: usize = 4096;
+
+/// How often it is looked whether a line was typed. A thread that reads could not be told to leave the terminal alone.
+const SOON: Duration = Duration::from_millis(30);
 
 /// How long a question that was set aside waits before it is asked again: the answer to the one that came before it
 /// may withdraw it.
@@ -91,17 +93,14 @@ pub(crate) fn break_off() {
 pub(crate) async fn line(prompt: &str) -> Option<String> {
     forget_typed();
     say(prompt);
-    let input = AsyncFd::with_interest(stdin(), Interest::READABLE).ok()?;
     let mut typed = Vec::new();
     loop {
-        let mut ready = input.readable().await.ok()?;
-        if is_waiting() {
-            match read(&mut typed)? {
-                Some(line) => return Some(line),
-                None => continue,
-            }
+        while !is_waiting() {
+            sleep(SOON).await;
         }
-        ready.clear_ready();
+        if let Some(line) = read(&mut typed)? {
+            return Some(line);
+        }
     }
 }
 
@@ -125,7 +124,7 @@ pub(crate) fn say(text: &str) {
 
 /// Drops what was typed and not read.
 pub(crate) fn forget_typed() {
-    drop(tcflush(stdin(), QueueSelector::IFlush));
+    let _ = tcflush(stdin(), QueueSelector::IFlush);
 }
 
 fn is_waiting() -> bool {
@@ -185,10 +184,9 @@ mod tests {
         assert_eq!(tokio::join!(plain, urgent), (Some("plain"), Some("urgent")));
 
         let broken = async {
-            let (said, ()) = tokio::join!(
-                urgently(std::future::pending::<Option<()>>()),
-                async { break_off() }
-            );
+            let (said, ()) = tokio::join!(urgently(std::future::pending::<Option<()>>()), async {
+                break_off()
+            });
             said
         };
         assert_eq!(broken.await, None);

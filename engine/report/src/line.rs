@@ -104,8 +104,8 @@ pub(crate) fn lines(told: &Told<'_>, book: &mut Book) -> Vec<Line> {
             let note = format!("{}, by {by}{}", reply_words(reply), because(reason));
             Line::lasting("answer", Tone::Plain, note)
         }
-        Body::Ignored { by, why, .. } => {
-            let note = format!("what {by} sent came to nothing: {why}");
+        Body::Ignored { by, why, reason } => {
+            let note = format!("what {by} sent{} came to nothing: {why}", because(reason));
             Line::lasting("ignored", Tone::Warning, note)
         }
         Body::Locked(locked) => return locked_lines(locked),
@@ -151,14 +151,16 @@ pub(crate) fn lines(told: &Told<'_>, book: &mut Book) -> Vec<Line> {
             Line::lasting("stopping", Tone::Warning, note)
         }
         Body::Stopped { why } => Line::lasting("STOPPED", Tone::Bad, why.clone()),
-        Body::Resumed { by, goal, .. } => {
+        Body::Resumed {
+            by, goal, reason, ..
+        } => {
             let goal = match goal {
                 Goal::Work => "the work goes on",
                 Goal::RollBack => "the undoing goes on",
                 Goal::Cancel => "the run is cancelled",
                 Goal::GiveUp => "the run is given up",
             };
-            Line::heading("resume", format!("{goal}, by {by}"))
+            Line::heading("resume", format!("{goal}, by {by}{}", because(reason)))
         }
         Body::Settled { how } => {
             let how = match how {

@@ -115,7 +115,10 @@ fn fits(ask: &Ask, word: Option<&str>) -> bool {
         _ => return false,
     };
     // One that is no word at all is told what there is.
-    !is_word(word) || WORDS.iter().any(|(known, fits)| *known == word && fits[column])
+    !is_word(word)
+        || WORDS
+            .iter()
+            .any(|(known, fits)| *known == word && fits[column])
 }
 
 fn reply(ask: &Ask, word: &str, remark: &str) -> Result<Reply, CliError> {
@@ -140,12 +143,7 @@ fn reply(ask: &Ask, word: &str, remark: &str) -> Result<Reply, CliError> {
 }
 
 /// Returns the values that were given, checked against what the step asks for.
-fn values(
-    case: &Case,
-    open: &Open,
-    args: &Answer,
-    settings: &Settings,
-) -> Result<Reply, CliError> {
+fn values(case: &Case, open: &Open, args: &Answer, settings: &Settings) -> Result<Reply, CliError> {
     let node = case.state.node_of(&open.step);
     let inputs = match node.map(|node| &case.plan.node(node).body) {
         Some(Body::Ask(inputs)) => inputs.as_slice(),

@@ -96,7 +96,7 @@ impl How<'_> {
 pub(crate) fn resume(settings: &Settings, args: &Resume) -> Done {
     if args.detached {
         // It outlives the terminal of whoever has answered. Only the leader of a session can't begin one.
-        drop(rustix::process::setsid());
+        let _ = rustix::process::setsid();
     }
     if let Some(step) = &args.from {
         return go_on_from(settings, args, step);
@@ -150,6 +150,7 @@ pub(crate) fn go_on(
         wait: &how.wait,
         run,
         starter: &begun.user,
+        reason: how.reason,
     };
     let around = session::surroundings(settings, &library.kinds, vault, attendance)?;
     let user = settings::user();
@@ -165,7 +166,7 @@ pub(crate) fn go_on(
 /// Lets go of the standard error of whoever has started this process: from here on the journal says everything.
 fn leave_stderr() {
     if let Ok(nowhere) = std::fs::File::options().write(true).open("/dev/null") {
-        drop(nix::unistd::dup2_stderr(&nowhere));
+        let _ = nix::unistd::dup2_stderr(&nowhere);
     }
 }
 
@@ -183,8 +184,9 @@ fn go_on_from(settings: &Settings, args: &Resume, step: &str) -> Done {
     }
     if record.row.ended_at.is_some() {
         let why = format!("the run `{run}` has ended: {}", record.row.state);
-        return Err(CliError::refused(why)
-            .hint(format!("`runwright show {run} --inputs` gives its inputs for a new one")));
+        return Err(CliError::refused(why).hint(format!(
+            "`runwright show {run} --inputs` gives its inputs for a new one"
+        )));
     }
     refuse_foreign(run, &first)?;
     refuse_while_living(&journal, run)?;
@@ -207,10 +209,9 @@ fn go_on_from(settings: &Settings, args: &Resume, step: &str) -> Done {
             first.fail_on,
         )
     };
-    let taken = state
-        .clone()
-        .take_over_from(&plan, step)
-        .map_err(|why| CliError::usage(format!("go on with the run `{run}` from `{step}`: {why}")))?;
+    let taken = state.clone().take_over_from(&plan, step).map_err(|why| {
+        CliError::usage(format!("go on with the run `{run}` from `{step}`: {why}"))
+    })?;
     tell_edits(&library, &plan, &first);
     tell_taken_over(&journal, run, &state, &taken, step)?;
     if !args.answers.yes {
@@ -221,7 +222,9 @@ fn go_on_from(settings: &Settings, args: &Resume, step: &str) -> Done {
             .hint("add `--yes`"));
         }
         if asker::confirm(&format!("Begin a new run at `{step}`?")) != Some(true) {
-            return Err(CliError::refused("nothing was begun, because nobody said yes"));
+            return Err(CliError::refused(
+                "nothing was begun, because nobody said yes",
+            ));
         }
     }
     let vault = Arc::new(Vault::default());
@@ -233,6 +236,7 @@ fn go_on_from(settings: &Settings, args: &Resume, step: &str) -> Done {
         wait: &args.wait,
         run: &begun.run,
         starter: &begun.user,
+        reason: "",
     };
     let around = session::surroundings(settings, &library.kinds, vault, attendance)?;
     session::drive(Run::begin_from(&journal, plan, state, begun, around))
@@ -467,7 +471,9 @@ fn tell_edits(library: &Library, plan: &Plan, begun: &Begun) {
 fn tell_standing(run: &str, plan: &Plan, state: &State, goal: Goal) {
     let mut text = String::new();
     for step in in_doubt(plan, state) {
-        text.push_str(&format!("in doubt: `{step}` was at work when the engine ended\n"));
+        text.push_str(&format!(
+            "in doubt: `{step}` was at work when the engine ended\n"
+        ));
     }
     let open = match goal {
         Goal::Work => open_questions(state),

@@ -104,6 +104,7 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
         wait: &args.wait,
         run: &begun.run,
         starter: &begun.user,
+        reason: "",
     };
     let around = session::surroundings(settings, &library.kinds, vault, attendance)?;
     session::drive(Run::begin_undoing(&journal, plan, state, begun, around))

@@ -104,6 +104,7 @@ pub(crate) fn run(settings: &Settings, args: Run) -> Done {
         wait: &args.wait,
         run: &begun.run,
         starter: &begun.user,
+        reason: "",
     };
     let around = session::surroundings(settings, &library.kinds, vault, attendance)?;
     session::drive(async { runwright_local::run::Run::begin(&journal, plan, begun, around) })

@@ -64,21 +64,6 @@ impl Owner {
     }
 }
 
-impl fmt::Display for Theft {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = Time::from_milliseconds(self.at);
-        write!(
-            f,
-            "{} took the lock `{}` at {at} from the run {} of {}: {}",
-            plain(&self.by),
-            plain(&self.lock),
-            plain(&self.from.run),
-            plain(&self.from.user),
-            plain(&self.reason),
-        )
-    }
-}
-
 /// How a person took a lock from the run that kept it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Theft {
