@@ -136,7 +136,7 @@ impl Case {
             let lines = open.iter().map(|open| {
                 let how = how(run, &open.step, &open.question.ask);
                 let message = clean(&open.question.message).replace('\n', " ");
-                format!("  - `{}`: {message}: runwright {how}\n", open.step)
+                format!("  - `{}`: {message}: {how}\n", open.step)
             });
             lines.collect()
         };
@@ -149,7 +149,7 @@ impl Case {
                     let error = CliError::usage(format!(
                         "answer `{step}` like that: it asks something else"
                     ));
-                    Err(error.hint(format!("`runwright {how}`")))
+                    Err(error.hint(how))
                 }
                 None => Err(self.not_asked(step).detail(list())),
             };

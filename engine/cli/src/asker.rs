@@ -45,7 +45,7 @@ impl Asker for Terminal {
                 let mut standing = Standing::begin(&reporter);
                 let how = how(&asked.run, &asked.step, &asked.question.ask);
                 terminal::say(&format!(
-                    "{}{}\n  {why}: `runwright {how}`\n",
+                    "{}{}\n  {why}: {how}\n",
                     shown(&asked).text(),
                     clean(&asked.question.message)
                 ));

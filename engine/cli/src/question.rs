@@ -76,27 +76,26 @@ impl Shown<'_> {
     }
 }
 
-/// Returns the commands that answer a question of `run`, without the program's name.
+/// Returns how a question of `run` is answered: the command, and what else can be said.
 pub(crate) fn how(run: &str, step: &str, ask: &Ask) -> String {
     let step = quoted(step);
     match ask {
-        Ask::Confirm => format!("approve {run} {step}  (or `deny`)"),
-        Ask::Phrase(phrase) => {
-            format!(
-                "approve {run} {step} --phrase {}  (or `deny`)",
-                quoted(phrase)
-            )
-        }
+        Ask::Confirm => format!("`runwright approve {run} {step}`, or `deny`"),
+        Ask::Phrase(phrase) => format!(
+            "`runwright approve {run} {step} --phrase {}`, or `deny`",
+            quoted(phrase)
+        ),
         Ask::Inputs(names) => {
             let given = names.iter().map(|name| format!(" --set {name}=VALUE"));
-            format!("answer {run} {step}{}", given.collect::<String>())
+            let given = given.collect::<String>();
+            format!("`runwright answer {run} {step}{given}`")
         }
-        Ask::Manual => format!("answer {run} {step} done  (or `failed`, `skip`)"),
+        Ask::Manual => format!("`runwright answer {run} {step} done`, or `failed`, `skip`"),
         Ask::OnFailure(_) => {
-            format!("answer {run} {step} retry  (or `skip`, `roll-back`, `stop`)")
+            format!("`runwright answer {run} {step} retry`, or `skip`, `roll-back`, `stop`")
         }
-        Ask::InDoubt => format!("answer {run} {step} done  (or `redo`, `undo`)"),
-        Ask::Interrupted | Ask::Until(_) => format!("resume {run}"),
+        Ask::InDoubt => format!("`runwright answer {run} {step} done`, or `redo`, `undo`"),
+        Ask::Interrupted | Ask::Until(_) => format!("`runwright resume {run}`"),
     }
 }
 

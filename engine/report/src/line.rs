@@ -101,7 +101,13 @@ pub(crate) fn lines(told: &Told<'_>, book: &mut Book) -> Vec<Line> {
         Body::Answered {
             by, reply, reason, ..
         } => {
-            let note = format!("{}, by {by}{}", reply_words(reply), because(reason));
+            let said = reply_words(reply);
+            // What a person remarks is often the reason itself.
+            let reason = match said.ends_with(&format!(": {reason}")) {
+                true => "",
+                false => reason.as_str(),
+            };
+            let note = format!("{said}, by {by}{}", because(reason));
             Line::lasting("answer", Tone::Plain, note)
         }
         Body::Ignored { by, why, reason } => {

@@ -87,8 +87,7 @@ pub(crate) fn answer(settings: &Settings, args: &Answer) -> Done {
         (ask, None) => {
             let how = how(&case.record.run, &open.step, ask);
             return Err(
-                CliError::usage(format!("answer `{}` without saying what", open.step))
-                    .hint(format!("`runwright {how}`")),
+                CliError::usage(format!("answer `{}` without saying what", open.step)).hint(how),
             );
         }
     };

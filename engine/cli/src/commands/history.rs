@@ -126,7 +126,7 @@ impl Waits {
                 Ask::Until(until) => format!("until {until}"),
                 _ => format!("for an answer to `{}`: {message}", open.step),
             };
-            format!("    waits since {} {what}: runwright {how}\n", self.since)
+            format!("    waits since {} {what}: {how}\n", self.since)
         });
         lines.collect()
     }

@@ -141,9 +141,6 @@ pub(crate) fn go_on(
     }
     let vault = Arc::new(Vault::default());
     secrets::again(&plan, &begun.sources, &vault)?;
-    if how.goal == Goal::Work && !how.is_detached {
-        session::tell_open_answers(&plan, &how.answers, run)?;
-    }
     let attendance = Attendance {
         answers: &how.answers,
         in_doubt: how.in_doubt.clone(),
@@ -485,7 +482,7 @@ fn tell_standing(run: &str, plan: &Plan, state: &State, goal: Goal) {
             Ask::InDoubt => {}
             Ask::Until(until) => text.push_str(&format!("waits: `{}` until {until}\n", open.step)),
             ask => text.push_str(&format!(
-                "open: `{}` asks: {message}  (runwright {})\n",
+                "open: `{}` asks: {message}: {}\n",
                 open.step,
                 how(run, &open.step, ask)
             )),
