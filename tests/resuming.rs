@@ -147,7 +147,7 @@ steps:
     );
     sandbox.set_env("PATH", "/usr/bin:/bin");
     let elsewhere = "cd /; umask 077; exec \"$@\"";
-    run(&sandbox, elsewhere, &["resume", "last", "--yes"]).code(4);
+    run(&sandbox, elsewhere, &["resume", "last"]).code(4);
     run(&sandbox, elsewhere, &["approve", "last", "-m", "x"]).code(0);
     sandbox.wait_for("succeeded");
     let after = fs::read_to_string(sandbox.path("after")).expect("it was done");

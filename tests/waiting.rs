@@ -134,7 +134,7 @@ fn every_question_waits_without_a_process_and_is_answered_from_elsewhere() {
     sandbox
         .runwright(&["answer", "last", "hand", "retry", "-m", "x"])
         .code(2)
-        .says("`done`");
+        .says("hand done");
     sandbox
         .runwright(&["answer", "last", "done", "-m", "plugged in"])
         .code(0);
