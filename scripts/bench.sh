@@ -138,6 +138,23 @@ BASH
     per_step 'rounds of a foreach' "foreach$count" "$count" '1.0x'
 done
 
+# What a change costs on top: one synced commit, beside this disk's own sync.
+reads=$(median 5 run read1000)
+changes=$(median 5 run change1000)
+line 'a change on top of a reading step' "$(milliseconds $(((changes - reads) / 1000)) 3)" '-' \
+    "$(ratio $(((changes - reads) / 1000)) "$sync_time")" 'of one sync of this disk'
+if command -v strace >/dev/null; then
+    # The engine syncs the log of its journal by fdatasync, once a synced commit.
+    commits() {
+        strace -f -y -qq -o syncs -e trace=fdatasync -e signal=none "$program" run "./$1.yml" --yes --output plain >/dev/null 2>&1
+        grep -c 'journal.db-wal>' syncs || true
+    }
+    line 'synced commits of 1,000 reading steps' "$(commits read1000)" '-' '-' '20'
+    line 'synced commits of 1,000 changing steps' "$(commits change1000)" '-' '-' '1,000 and the end'
+else
+    line 'synced commits of 1,000 steps' '-' '-' '-' 'needs strace'
+fi
+
 steps_of skipped 200 '    when: 1 > 2\n    command: { argv: [/bin/true] }\n    effect: read\n'
 bash_of skipped 200 'if [ 1 -gt 2 ]; then /bin/true; fi'
 steps_of skipped1 1 '    when: 1 > 2\n    command: { argv: [/bin/true] }\n    effect: read\n'

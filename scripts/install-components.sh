@@ -18,6 +18,7 @@ components=(
     df:coreutils
     openssl:openssl
     script:bsdutils
+    strace:strace
     setsid:util-linux
     ps:procps
 )

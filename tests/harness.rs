@@ -1,5 +1,6 @@
 //! What the tests share: the real program in a folder of its own, and real components beside it.
 
+pub(crate) mod disk;
 pub(crate) mod http;
 pub(crate) mod services;
 pub(crate) mod sqlite;

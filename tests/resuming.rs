@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use runwright_local::{folder::RunFolder, run::living};
+
 use crate::harness::{Ended, PROGRAM, Sandbox, terminal::Terminal, until};
 
 /// Counts how often it was done, and is killed in the middle: whether it was done can't be told.
@@ -33,7 +35,9 @@ fn in_doubt() -> Sandbox {
     run.wait().expect("it ends");
     sandbox.write("go-on", "");
     until("its step has ended", || {
-        let living = runwright_local::run::living(&id(&sandbox)).expect("processes");
+        let (journal, run) = (sandbox.verified_journal(), id(&sandbox));
+        let folder = RunFolder::find(journal.home(), &run).expect("a folder");
+        let living = living(&folder, &run, &["once"]).expect("processes");
         living.is_empty()
     });
     sandbox

@@ -185,3 +185,35 @@ steps:
     assert_eq!(fs::read_to_string(&one).expect("a file"), "by hand\n");
     assert_eq!(fs::read_to_string(&two).expect("a file"), "old\n");
 }
+
+#[test]
+fn a_run_that_died_in_always_after_its_work_was_done_is_undone_as_well() {
+    let mut sandbox = Sandbox::new();
+    let one = sandbox.write("data/one", "old\n");
+    sandbox.write(
+        "one.yml",
+        "
+playbook: one
+version: 1.0.0
+title: Write a file
+steps:
+  - id: one
+    title: Write it
+    file.write: { path: data/one, content: \"new\\n\" }
+always:
+  - id: say
+    title: Say that it is over
+    unless: { file.stat: { path: over }, that: result.exists }
+    command: { argv: [touch, over] }
+",
+    );
+    sandbox.set_env("RUNWRIGHT_FAULT", "perform-before:2");
+    let ended = sandbox.runwright(&["run", "./one.yml", "--yes"]);
+    assert_eq!(ended.code, 128 + 9, "{ended:?}");
+    assert_eq!(fs::read_to_string(&one).expect("a file"), "new\n");
+    sandbox.set_env("RUNWRIGHT_FAULT", "perform-before:1000");
+    sandbox.runwright(&["rollback", "last", "--yes"]).code(0);
+    assert_eq!(fs::read_to_string(&one).expect("a file"), "old\n");
+    assert!(sandbox.path("over").exists(), "what was due before is done");
+    sandbox.verified_journal();
+}

@@ -6,6 +6,7 @@ pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod deny;
 pub(crate) mod describe;
+pub(crate) mod guard;
 pub(crate) mod history;
 pub(crate) mod list;
 pub(crate) mod locks;

@@ -47,6 +47,12 @@ impl CliError {
         }
     }
 
+    /// Turns it into one that says that nothing was done.
+    pub(crate) fn refusing(mut self) -> CliError {
+        self.code = exit::REFUSED;
+        self
+    }
+
     /// Adds an error and its sources as causes.
     pub(crate) fn because(mut self, error: &dyn Error) -> CliError {
         let mut next = Some(error);
@@ -137,9 +143,33 @@ impl From<LocksError> for CliError {
 impl From<runwright_local::run::RunError> for CliError {
     fn from(error: runwright_local::run::RunError) -> CliError {
         match error {
-            runwright_local::run::RunError::Journal(error) => error.into(),
             runwright_local::run::RunError::Locked(error) => (*error).into(),
+            runwright_local::run::RunError::Journal(error) => CliError::from(error).refusing(),
+            runwright_local::run::RunError::Unwritten { run, steps, source } => {
+                unwritten(&run, &steps, &source)
+            }
             other => CliError::new(other.to_string()),
         }
+    }
+}
+
+/// Says that a run was left without a last word in the journal, and of which steps that is so.
+fn unwritten(
+    run: &str,
+    steps: &[runwright_core::event::StepKey],
+    source: &runwright_local::journal::JournalError,
+) -> CliError {
+    let lines: String = steps
+        .iter()
+        .map(|step| format!("  - step `{step}`: what it did last is not in the journal\n"))
+        .collect();
+    let stopped = format!("the run `{run}` was broken off: its journal can't be written");
+    let error = CliError::new(stopped)
+        .detail(lines)
+        .because(source)
+        .hint(source.hint());
+    CliError {
+        code: exit::INTERRUPTED,
+        ..error
     }
 }

@@ -14,6 +14,9 @@ pub(crate) const REFUSED: u8 = 3;
 /// The run waits for people or for time.
 pub(crate) const WAITING: u8 = 4;
 
+/// A run was broken off, and can be taken up again.
+pub(crate) const INTERRUPTED: u8 = 6;
+
 /// The table, as `--help` shows it.
 pub(crate) const HELP: &str = "\
 Exit codes of run, resume and rollback, and of approve, deny and answer with --follow:

@@ -9,6 +9,7 @@ mod commands;
 mod error;
 mod exit;
 mod inputs;
+mod left;
 mod library;
 mod planning;
 mod question;
@@ -55,11 +56,16 @@ enum Command {
     Logs(logs::Logs),
     Locks(locks::Locks),
     Schema(schema::Schema),
+    /// End what a run leaves running when it dies; started by the run itself
+    #[command(name = guard::NAME, hide = true)]
+    Guard,
 }
 
 fn main() -> ExitCode {
     let Cli { settings, command } = Cli::parse();
     settings.start_tracing();
+    #[cfg(debug_assertions)]
+    arm();
     let done = match command {
         Command::Run(args) => run::run(&settings, args),
         Command::Plan(args) => plan::plan(&settings, &args),
@@ -77,6 +83,7 @@ fn main() -> ExitCode {
         Command::Logs(args) => logs::logs(&settings, &args),
         Command::Locks(args) => locks::locks(&settings, &args),
         Command::Schema(args) => schema::schema(&settings, &args),
+        Command::Guard => guard::guard(),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -84,6 +91,14 @@ fn main() -> ExitCode {
             error.print(settings.colour());
             ExitCode::from(error.code)
         }
+    }
+}
+
+/// Arms a fault point of a test build: see [`runwright_local::fault`].
+#[cfg(debug_assertions)]
+fn arm() {
+    if let Ok(fault) = std::env::var("RUNWRIGHT_FAULT") {
+        runwright_local::fault::arm(&fault).expect("a fault is `POINT:N` or `count:FILE`");
     }
 }
 

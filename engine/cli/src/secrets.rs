@@ -90,16 +90,24 @@ pub(crate) fn fetch(source: &SecretSource) -> Result<String, String> {
                 .stdin(process::Stdio::null())
                 .stderr(process::Stdio::inherit())
                 .output()
-                .map_err(|error| format!("`{command}` can't be run: {error}"))?;
+                .map_err(|error| format!("its command can't be run: {error}"))?;
             if !output.status.success() {
-                return Err(format!("`{command}` ended with {}", output.status));
+                return Err(format!("its command ended with {}", output.status));
             }
             String::from_utf8(output.stdout)
-                .map_err(|_| format!("`{command}` printed something that is no text"))?
+                .map_err(|_| "its command printed something that is no text".to_owned())?
         }
     };
     let text = text.trim_end_matches(['\n', '\r']).to_owned();
     check(&text)?;
+    if let SecretSource::Command(command) = source
+        && command.contains(&text)
+    {
+        return Err(
+            "the command itself holds the secret, and the journal keeps commands; let it read a file, or a store"
+                .to_owned(),
+        );
+    }
     Ok(text)
 }
 

@@ -27,6 +27,7 @@ use tokio::{
 
 use crate::{
     asker::Terminal,
+    commands::guard,
     error::CliError,
     question::quoted,
     settings::{self, OutputForm, Settings},
@@ -66,11 +67,16 @@ impl AnswerArgs {
     }
 }
 
-/// How long to wait for locks that other runs hold
+/// How long to wait for what others have
 #[derive(Args, Clone, Default)]
 pub(crate) struct WaitArgs {
-    /// Wait for locks that other runs hold: as long as it takes, or this long, for example `10m`
+    /// Wait for locks that other runs hold and for processes that a dead engine has left: as long as it takes, or
+    /// this long, for example `10m`
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
+    #[expect(
+        clippy::option_option,
+        reason = "clap's shape of a flag whose value may be left out"
+    )]
     wait: Option<Option<Span>>,
 }
 
@@ -147,6 +153,8 @@ pub(crate) fn surroundings(
         asker: Arc::new(asker),
         vault,
         clock: Arc::new(settings::clock()),
+        // This very program, also when its file was replaced meanwhile.
+        guard: vec!["/proc/self/exe".to_owned(), guard::NAME.to_owned()],
         manner: Manner {
             attended: answers.attended(),
             wait_for_locks: wait.longest(),

@@ -115,14 +115,11 @@ impl Settings {
         }
     }
 
-    /// Returns the folder of journal and state, made where it is missing.
-    pub(crate) fn home(&self) -> Result<Home, CliError> {
-        Ok(Home::open(&self.home_path()?)?)
-    }
-
-    /// Returns the journal, made where it is missing.
+    /// Returns the journal for a run, made where it is missing; refused where it can't be relied on.
     pub(crate) fn journal(&self) -> Result<Journal, CliError> {
-        Ok(Journal::open(&self.home()?)?)
+        let home = Home::open(&self.home_path()?);
+        let home = home.map_err(|error| CliError::from(error).refusing())?;
+        Journal::open(&home).map_err(|error| CliError::from(error).refusing())
     }
 
     /// Returns the journal for reading, or none where there are no runs yet.

@@ -512,6 +512,9 @@ pub struct Output {
     pub bytes: u64,
     /// The digest of all of them.
     pub digest: Digest,
+    /// Why what is kept of it is not complete, besides the middle of a long one, which is always left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
 }
 
 /// How a step stands.

@@ -23,6 +23,7 @@ mod frame;
 mod inside;
 mod judge;
 mod lock;
+mod lost;
 mod names;
 mod resume;
 mod rollback;

@@ -111,7 +111,7 @@ pub fn percent_encode(text: &str, kept: &[u8]) -> String {
 }
 
 /// Returns `text` with what is percent-encoded decoded; what is no UTF-8 then stays as it is.
-pub(crate) fn percent_decode(text: &str) -> String {
+pub fn percent_decode(text: &str) -> String {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [byte, tail @ ..] = rest {

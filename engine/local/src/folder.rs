@@ -16,8 +16,10 @@ use runwright_core::kind::{Digest, Stream, hex};
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use self::output::escape;
 pub use self::output::{HEAD, Output, OutputFile, Recorded, TAIL};
 use crate::{
+    fault::{self, Point},
     home::{Home, create_file, create_folder, is_run_id, sync_folder},
     journal::Sync,
 };
@@ -194,10 +196,12 @@ impl RunFolder {
             if sync == Sync::Yes {
                 file.sync_all().map_err(failed("sync", &new))?;
             }
+            fault::pass(Point::KeepWritten);
             fs::rename(&new, &path).map_err(failed("write", &path))?;
             if sync == Sync::Yes {
                 sync_folder(folder).map_err(failed("sync", folder))?;
             }
+            fault::pass(Point::Kept);
             Ok(digest)
         });
         if result.is_err() {

@@ -7,6 +7,7 @@
 //! runs/<run>/kept/    contents that undos need, by digest
 //! runs/<run>/texts/   the playbooks of the run, by digest
 //! runs/<run>/output/  what the steps printed
+//! runs/<run>/steps/   held by the processes of the steps that are at work
 //! ```
 //!
 //! Nothing here opens `journal.db` itself: closing a second descriptor of it would drop SQLite's locks of this process.
@@ -23,7 +24,7 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::unistd::{Uid, User};
 
-pub use self::reserve::RESERVE;
+pub use self::reserve::{RESERVE, ROOM};
 
 /// A home that was checked: ours alone, and on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

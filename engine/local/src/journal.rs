@@ -118,6 +118,22 @@ impl Journal {
         self.home.restore_reserve()
     }
 
+    /// Refuses to let a change begin on a disk that is full: its failure and its undo might not be written down.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::NoRoom`] when the reserve was given up and little else is free.
+    pub fn need_room(&self) -> Result<(), JournalError> {
+        let has_room = self.home.has_room().map_err(|source| JournalError::Io {
+            action: "set space aside in",
+            path: self.home.path().to_owned(),
+            source,
+        })?;
+        has_room.then_some(()).ok_or_else(|| JournalError::NoRoom {
+            home: self.home.path().to_owned(),
+        })
+    }
+
     fn over(home: &Home, store: Store) -> Journal {
         Journal {
             home: home.clone(),

@@ -7,6 +7,7 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_macros))]
 
+pub mod fault;
 pub mod folder;
 pub mod home;
 pub mod journal;

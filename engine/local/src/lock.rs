@@ -16,6 +16,8 @@ use rustix::{
     io::Errno,
 };
 
+use crate::fault::{self, Point};
+
 /// How often a lock that is taken is tried again, a millisecond apart: somebody may just be looking at it.
 const TRIES: u32 = 20;
 
@@ -87,6 +89,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        fault::pass(Point::Release);
         // Closing alone is not enough while a child is between fork and exec and still has the descriptor.
         let _ = flock(&self.file, FlockOperation::Unlock);
     }

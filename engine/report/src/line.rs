@@ -5,7 +5,7 @@ use runwright_core::{
         Ask, Asserted, Assertion, Begun, Body, Finding, Finished, Goal, Locked, Outcome, Question,
         Reply, Settlement, StepState, Stop, UndoResult, Undone,
     },
-    kind::{Failure, UndoLook},
+    kind::{Failure, Stream, UndoLook},
     plan::OnFailure,
     port::Told,
     units::Time,
@@ -305,10 +305,24 @@ fn finished_lines(told: &Told<'_>, finished: &Finished, book: &mut Book) -> Vec<
             line.below.extend(output_block(output));
             line.below.extend(consequence(finished.then));
         }
+        line.below.extend(lost_output(finished));
         lines.push(line);
     }
     lines.extend(finished.findings.iter().map(finding_line));
     lines
+}
+
+/// Says of which output not everything was kept, and why.
+fn lost_output(finished: &Finished) -> impl Iterator<Item = (Tone, String)> {
+    finished.output.iter().filter_map(|output| {
+        let why = output.lost.as_ref()?;
+        let stream = match output.stream {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        };
+        let text = format!("not all of its {stream} could be kept for `runwright logs`: {why}");
+        Some((Tone::Warning, text))
+    })
 }
 
 fn retry_line(finished: &Finished, failure: &Failure, again: Time, at: Time) -> Line {

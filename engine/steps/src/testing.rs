@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -40,6 +41,7 @@ impl Bench {
             kept,
             output: Mutex::default(),
             cancelled: AtomicBool::new(false),
+            groups: Mutex::default(),
         });
         let env = ["PATH", "HOME", "USER", "LANG", "TZ"]
             .into_iter()
@@ -160,6 +162,8 @@ struct BenchHost {
     kept: Utf8PathBuf,
     output: Mutex<Vec<(Stream, Vec<u8>)>>,
     cancelled: AtomicBool,
+    /// The process groups that have started and not ended.
+    groups: Mutex<Vec<u32>>,
 }
 
 impl Host for BenchHost {
@@ -189,5 +193,36 @@ impl Host for BenchHost {
 
     fn kept(&self, digest: &Digest) -> Utf8PathBuf {
         self.kept.join(&digest.0)
+    }
+
+    fn start(
+        &self,
+        _: Option<Duration>,
+        start: &mut dyn FnMut() -> io::Result<u32>,
+    ) -> io::Result<()> {
+        let group = start()?;
+        let mut groups = self.groups.lock().expect("no test thread panicked");
+        groups.push(group);
+        Ok(())
+    }
+
+    fn ended(&self, group: u32) {
+        let mut groups = self.groups.lock().expect("no test thread panicked");
+        let place = groups.iter().position(|other| *other == group);
+        groups.remove(place.expect("what ends has started"));
+    }
+
+    fn take_terminal(&self) -> bool {
+        true
+    }
+
+    fn give_terminal_back(&self) {}
+}
+
+/// Fails a test whose step has started a group and never said that it was gone.
+impl Drop for BenchHost {
+    fn drop(&mut self) {
+        let groups = self.groups.lock().expect("no test thread panicked");
+        assert!(groups.is_empty() || std::thread::panicking(), "{groups:?}");
     }
 }

@@ -14,7 +14,7 @@ use runwright_core::{
 use runwright_local::{
     folder::RunFolder,
     journal::{Journal, RunFilter, RunRecord},
-    run::{Manner, Run, RunError, Vault, living, replay},
+    run::{Manner, Run, RunError, Vault, replay},
 };
 use similar::TextDiff;
 
@@ -23,7 +23,7 @@ use crate::{
     answering::Case,
     asker,
     error::CliError,
-    exit,
+    exit, left,
     library::Library,
     planning,
     question::{clean, how},
@@ -130,7 +130,7 @@ pub(crate) fn go_on(
     let run = &record.run;
     let begun = first_event(journal, run)?;
     refuse_foreign(run, &begun)?;
-    refuse_while_living(journal, run)?;
+    left::refuse_or_wait(journal, &folder(journal, run)?, run, &how.wait)?;
     let library = Library::new(settings);
     let plan = pinned(settings, journal, &library, run, &begun)?;
     // Refuses events that this engine can't read before anything acts.
@@ -186,7 +186,7 @@ fn go_on_from(settings: &Settings, args: &Resume, step: &str) -> Done {
         )));
     }
     refuse_foreign(run, &first)?;
-    refuse_while_living(&journal, run)?;
+    left::refuse_or_wait(&journal, &folder(&journal, run)?, run, &args.wait)?;
     let library = Library::new(settings);
     let plan = pinned(settings, &journal, &library, run, &first)?;
     let (state, _) = replay(&journal, &plan, run)?;
@@ -390,35 +390,6 @@ fn refuse_foreign(run: &str, begun: &Begun) -> Result<(), CliError> {
         .hint("only the user that a run belongs to goes on with it, on the same machine; others can answer its questions with `approve`, `deny`, `answer`"))
 }
 
-/// A step that was at work when the engine died is neither settled nor undone while a process of it lives.
-///
-/// What a step that has ended left running on purpose is no reason to wait.
-fn refuse_while_living(journal: &Journal, run: &str) -> Result<(), CliError> {
-    let steps = journal.steps(run)?;
-    let at_work = |step: &str| {
-        steps
-            .iter()
-            .any(|row| row.step == step && row.state == "running")
-    };
-    let mut living =
-        living(run).map_err(|error| CliError::new("list the processes").because(&error))?;
-    living.retain(|process| at_work(&process.step));
-    if living.is_empty() {
-        return Ok(());
-    }
-    let lines = living.iter().map(|process| {
-        format!(
-            "  - process {} of step `{}`: {}\n",
-            process.pid, process.step, process.command
-        )
-    });
-    Err(
-        CliError::refused(format!("processes of the run `{run}` still live"))
-            .detail(lines.collect::<String>())
-            .hint("wait until they have ended, or end them, and try again"),
-    )
-}
-
 /// Returns how a run began.
 pub(crate) fn first_event(journal: &Journal, run: &str) -> Result<Begun, CliError> {
     let events = runwright_local::run::events(journal, run)?;
@@ -435,9 +406,12 @@ fn pinned(
     run: &str,
     begun: &Begun,
 ) -> Result<Arc<Plan>, CliError> {
-    let folder = RunFolder::find(journal.home(), run)
-        .ok_or_else(|| CliError::new(format!("find the folder of the run `{run}`")))?;
-    planning::pinned(library, &folder, begun, settings.colour())
+    planning::pinned(library, &folder(journal, run)?, begun, settings.colour())
+}
+
+fn folder(journal: &Journal, run: &str) -> Result<RunFolder, CliError> {
+    RunFolder::find(journal.home(), run)
+        .ok_or_else(|| CliError::new(format!("find the folder of the run `{run}`")))
 }
 
 /// Shows where the playbooks were edited since the run began: the run goes on with the texts it began with.

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use clap::Args;
-use runwright_core::event::Goal;
+use runwright_core::{
+    event::{Goal, Outcome},
+    machine::State,
+};
 use runwright_local::{
     folder::RunFolder,
     run::{Run, Vault, replay},
@@ -46,7 +49,7 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
         .ok_or_else(|| CliError::new(format!("find the folder of the run `{}`", record.run)))?;
     let first = first_event(&journal, &record.run)?;
     let plan = planning::pinned(&library, &folder, &first, colour)?;
-    let (state, _) = replay(&journal, &plan, &record.run)?;
+    let (mut state, _) = replay(&journal, &plan, &record.run)?;
     let open = state.open_undos();
     if open.is_empty() && record.row.ended_at.is_some() {
         eprintln!(
@@ -84,7 +87,11 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
             wait: args.wait.clone(),
             ..How::plain(Goal::RollBack)
         };
-        return go_on(settings, &journal, &record, &how);
+        let code = go_on(settings, &journal, &record, &how)?;
+        (state, _) = replay(&journal, &plan, &record.run)?;
+        if !has_ended_with_its_changes(&state) {
+            return Ok(code);
+        }
     }
     let vault = Arc::new(Vault::default());
     secrets::again(&plan, &first.sources, &vault)?;
@@ -108,4 +115,11 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
     };
     let around = session::surroundings(settings, &library.kinds, vault, attendance)?;
     session::drive(Run::begin_undoing(&journal, plan, state, begun, around))
+}
+
+/// Returns whether a run whose outcome was decided before its process died has now ended with that, and left its changes:
+/// undoing them is a run of its own.
+fn has_ended_with_its_changes(state: &State) -> bool {
+    let outcome = state.ended().map(|ended| ended.outcome);
+    matches!(outcome, Some(Outcome::Succeeded | Outcome::Failed)) && !state.open_undos().is_empty()
 }

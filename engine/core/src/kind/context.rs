@@ -1,6 +1,6 @@
 //! What a kind is given beside its arguments.
 
-use std::{collections::BTreeMap, fmt, io, sync::Arc};
+use std::{collections::BTreeMap, fmt, io, sync::Arc, time::Duration};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -98,6 +98,30 @@ pub trait Host: Send + Sync {
 
     /// Returns where a kept content lies.
     fn kept(&self, digest: &Digest) -> Utf8PathBuf;
+
+    /// Starts a process group of the step: calls `start`, which returns the number of the group.
+    ///
+    /// Every process of a step starts here. `grace` is how long the group may take once it is asked to end; `None` is
+    /// for one that would leave things half done: it ends by itself, and soon.
+    ///
+    /// # Errors
+    ///
+    /// What `start` returned, or why nothing may start.
+    fn start(
+        &self,
+        grace: Option<Duration>,
+        start: &mut dyn FnMut() -> io::Result<u32>,
+    ) -> io::Result<()>;
+
+    /// Says that a group is gone: before its leader is reaped, because from then on the number may be another's.
+    fn ended(&self, group: u32);
+
+    /// Waits for the terminal and keeps it for a process of the step: nobody else draws or asks on it until
+    /// [`Host::give_terminal_back`]. Returns `false`, and keeps nothing, when the step is to end first.
+    fn take_terminal(&self) -> bool;
+
+    /// Ends what [`Host::take_terminal`] began.
+    fn give_terminal_back(&self);
 }
 
 impl fmt::Debug for Cx {

@@ -112,8 +112,9 @@ pub(super) fn arguments(reader: &mut Reader<'_>, kind: &Kind, value: &Node, arou
             }
         }
         "command" => {
-            let argv = value.get("argv").and_then(Node::as_list);
-            for item in argv.unwrap_or_default() {
+            let argv = value.get("argv");
+            let items = argv.map(|argv| argv.as_list().unwrap_or(std::slice::from_ref(argv)));
+            for item in items.unwrap_or_default() {
                 let template = item.as_text().filter(|text| text.contains("{{"));
                 let Some(Ok(template)) = template.map(Template::parse) else {
                     continue;

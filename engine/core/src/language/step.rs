@@ -284,7 +284,7 @@ impl Reader<'_> {
                 .and_then(|node| self.template(node, around));
             let phrase = node
                 .get("phrase")
-                .and_then(|node| self.template(node, around));
+                .and_then(|node| self.template(node, &around.deciding("phrase")));
             let deadline = node.get("deadline").map(|node| self.tree(node, around));
             return Some(Confirm {
                 message,

@@ -56,7 +56,7 @@ impl State {
                 self.ask(frame, Ask::Until(Time::from_milliseconds(until)), message);
             }
             Body::Notify { to, message } => {
-                let to = self.strict_text(plan, frame, to)?;
+                let to = self.strict_value(plan, frame, to)?;
                 let message = self.strict_text(plan, frame, message)?;
                 self.issue(frame, JobPhase::Perform, Job::Notify { to, message });
             }

@@ -211,10 +211,23 @@ impl State {
                 self.fail_later(plan, frame, Failure::refused(why));
             }
             _ => {
+                if self.is_done_by_hand(plan, frame, reply) {
+                    self.register_by_hand(plan, frame);
+                }
                 let body = self.judge_reply(plan, frame, reply);
                 self.record(frame, body);
             }
         }
+    }
+
+    /// Returns whether a person has followed an instruction, perhaps half-way.
+    fn is_done_by_hand(&self, plan: &Plan, frame: FrameId, reply: &Reply) -> bool {
+        let body = self.node(plan, frame).map(|node| &node.body);
+        matches!(body, Some(plan::Body::Manual(_)))
+            && matches!(
+                reply,
+                Reply::Yes | Reply::Done { .. } | Reply::Failed { .. }
+            )
     }
 
     /// Takes in that one person says yes; returns whether that is enough. Where it is not, the question stays open.

@@ -97,8 +97,8 @@ pub enum Job {
     },
     /// Tell somebody; answered like [`Job::Perform`].
     Notify {
-        /// `terminal`, or a URL.
-        to: String,
+        /// `terminal`, or a URL, which may be a secret.
+        to: Value,
         /// The message.
         message: String,
     },

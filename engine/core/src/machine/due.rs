@@ -113,6 +113,14 @@ impl State {
         }
     }
 
+    /// Takes back whatever is due.
+    pub(super) fn take_back_all(&mut self) {
+        let serials: Vec<u64> = self.due.keys().copied().collect();
+        for serial in serials {
+            self.take_back(serial);
+        }
+    }
+
     /// Takes back the command with this number; its frame waits until it is woken.
     pub(super) fn take_back(&mut self, serial: u64) {
         let Some(command) = self.due.remove(&serial) else {

@@ -73,11 +73,11 @@ impl State {
         }
         if let Some((by, then)) = self.stopping.clone() {
             match (self.mode, then) {
-                (Mode::Working, Stop::RollBack) => self.give_up(plan, Goal::RollBack, &by),
+                (Mode::Working, Stop::RollBack) => self.give_up(Goal::RollBack, &by),
                 (Mode::Working, Stop::Cancel) if self.is_undone_by_cancel(plan) => {
-                    self.give_up(plan, Goal::Cancel, &by);
+                    self.give_up(Goal::Cancel, &by);
                 }
-                (Mode::Working, Stop::GiveUp) => self.give_up(plan, Goal::GiveUp, &by),
+                (Mode::Working, Stop::GiveUp) => self.give_up(Goal::GiveUp, &by),
                 _ => {
                     let why = format!("stopped by {by}");
                     return self.record_run(Body::Stopped { why });

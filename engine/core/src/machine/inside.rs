@@ -13,8 +13,8 @@ use super::{
 use crate::{
     event::StepState,
     expression::Expression,
-    kind::Failure,
-    plan::{Body, Branch, Node, NodeId, Plan, ScopeId, Tree, check_inputs},
+    kind::{Class, Failure},
+    plan::{Body, Branch, Node, NodeId, OnFailure, Plan, ScopeId, Tree, check_inputs},
     value::{Fields, Value, percent_decode, percent_encode},
 };
 
@@ -118,7 +118,7 @@ impl State {
         this.started = true;
         this.phase = Phase::Inside;
         this.inside = Some(Box::new(inside));
-        self.register_structure(plan, frame);
+        self.register_by_hand(plan, frame);
         match &node.body {
             Body::Call { scope, with } => self.call(plan, frame, *scope, with),
             _ => self.advance(plan, frame),
@@ -407,6 +407,12 @@ impl State {
         this.phase = Phase::Ended;
         this.inside = None;
         let Some(call) = this.parent else {
+            // What a cancel would only have stopped, and is done meanwhile, is done.
+            self.halts.retain(|halt| {
+                halt.frame.is_some()
+                    || halt.class != Class::Cancelled
+                    || halt.then != OnFailure::Stop
+            });
             return self.finish_run(plan);
         };
         if let Some(inside) = &mut self.frames[call].inside {

@@ -356,6 +356,21 @@ impl State {
         frame: FrameId,
         template: &Template,
     ) -> Result<String, Failure> {
+        match self.strict_value(plan, frame, template)? {
+            value @ Value::Secret(_) => Ok(value.display()),
+            value => value.to_text().map_err(|error| {
+                Failure::internal(format!("work out `{}`: {error}", template.text()))
+            }),
+        }
+    }
+
+    /// Returns a text that must be right; one that holds a secret keeps its handles.
+    pub(super) fn strict_value(
+        &self,
+        plan: &Plan,
+        frame: FrameId,
+        template: &Template,
+    ) -> Result<Value, Failure> {
         let value = template.render(&self.names(plan, frame)).map_err(|error| {
             Failure::new(
                 Class::Internal,
@@ -363,9 +378,9 @@ impl State {
             )
         })?;
         match value {
-            Value::Unknown(_) => Ok(template.text().to_owned()),
-            Value::Secret(_) => Ok(value.display()),
-            value => value.to_text().map_err(|error| {
+            Value::Unknown(_) => Ok(Value::text(template.text())),
+            value @ Value::Secret(_) => Ok(value),
+            value => value.to_text().map(Value::text).map_err(|error| {
                 Failure::internal(format!("work out `{}`: {error}", template.text()))
             }),
         }

@@ -20,9 +20,23 @@ impl State {
         self.stopped = false;
         self.undo_wanted |= goal == Goal::RollBack;
         match (self.mode, goal) {
+            // It stays where it was, with all that failed and all that waits: a later goal goes on from there.
+            (Mode::Working, Goal::Cancel) if !self.is_undone_by_cancel(plan) => {
+                self.suspend_all();
+                if self.run_due.is_none() {
+                    // Nothing goes on, so nothing ends either: what was decided of a step is decided again.
+                    self.take_back_all();
+                    self.halts.push(Halt {
+                        then: OnFailure::Stop,
+                        why: format!("cancelled by {by}"),
+                        class: Class::Cancelled,
+                        frame: None,
+                    });
+                }
+            }
             (Mode::Working, Goal::RollBack | Goal::Cancel | Goal::GiveUp) => {
                 self.clear_due();
-                self.give_up(plan, goal, by);
+                self.give_up(goal, by);
             }
             (Mode::Working, Goal::Work) => {
                 self.suspend_all();
@@ -54,16 +68,13 @@ impl State {
     }
 
     /// Gives up the work: what has begun is only to be undone, or to be left.
-    pub(super) fn give_up(&mut self, plan: &Plan, goal: Goal, by: &str) {
+    pub(super) fn give_up(&mut self, goal: Goal, by: &str) {
         for frame in self.frames.iter_mut() {
             if frame.acting {
                 frame.state = StepState::InDoubt;
             }
         }
-        let then = match goal {
-            Goal::Cancel if !self.is_undone_by_cancel(plan) => OnFailure::Stop,
-            _ => OnFailure::Rollback,
-        };
+        let then = OnFailure::Rollback;
         self.cancelled = goal == Goal::Cancel;
         self.given_up = goal == Goal::GiveUp;
         let why = match goal {
@@ -136,6 +147,8 @@ impl State {
         let Some(&next) = self.rechecking.last() else {
             return self.wake(plan);
         };
+        // What a guard had come to and nobody has written down is asked again with the others.
+        self.answered(next);
         self.frames[next].phase = match self.root() == Some(next) {
             true => Phase::Require,
             false => Phase::Guards(0),

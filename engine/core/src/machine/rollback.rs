@@ -69,8 +69,8 @@ impl State {
         }
     }
 
-    /// Registers the `rollback` of a structural step that has begun.
-    pub(super) fn register_structure(&mut self, plan: &Plan, frame: FrameId) {
+    /// Registers the `rollback` of a structural step that has begun, or of what a person has done.
+    pub(super) fn register_by_hand(&mut self, plan: &Plan, frame: FrameId) {
         let steps = self
             .node(plan, frame)
             .and_then(|node| node.rollback.as_ref());

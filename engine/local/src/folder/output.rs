@@ -71,6 +71,18 @@ impl OutputFile {
         })
     }
 
+    /// Returns a recorder that keeps nothing, because of `error`.
+    pub(crate) fn keeping_nothing(error: io::Error) -> OutputFile {
+        OutputFile {
+            path: Utf8PathBuf::new(),
+            head: None,
+            ring: None,
+            hasher: Sha256::new(),
+            length: 0,
+            lost: Some(error),
+        }
+    }
+
     /// Takes a piece. Never fails: when it can't be kept, it is still counted, and [`OutputFile::finish`] says so.
     pub fn write(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
@@ -174,6 +186,15 @@ impl Recorded {
 
 /// Returns the name of the file for what `label` prints on `stream`.
 pub(super) fn file_name(label: &str, stream: Stream) -> String {
+    let name = escape(label);
+    match stream {
+        Stream::Stdout => name + ".stdout",
+        Stream::Stderr => name + ".stderr",
+    }
+}
+
+/// Returns `label` as the beginning of a file's name: no two labels have the same.
+pub(crate) fn escape(label: &str) -> String {
     use std::fmt::Write;
     let mut name = String::new();
     for byte in label.bytes() {
@@ -187,10 +208,7 @@ pub(super) fn file_name(label: &str, stream: Stream) -> String {
         name.push('-');
         name.push_str(&Digest::of(label.as_bytes()).0);
     }
-    match stream {
-        Stream::Stdout => name + ".stdout",
-        Stream::Stderr => name + ".stderr",
-    }
+    name
 }
 
 /// How long a name may be before its ending: file systems take 255 bytes.

@@ -11,7 +11,11 @@ use super::{Home, create_file};
 pub const RESERVE: u64 = 4 << 20;
 
 /// How much must be free before the reserve is taken again: taking it must not fill the disk.
-const ROOM: u64 = 4 * RESERVE;
+pub const ROOM: u64 = 4 * RESERVE;
+
+/// How much must be free, where the reserve was given up, before a change begins: the run must still be able to write
+/// down how it ended.
+const LOW: u64 = 1 << 20;
 
 impl Home {
     /// Gives up the reserve; returns whether there was one.
@@ -34,11 +38,10 @@ impl Home {
     /// Fails when the file can't be written for another reason than a full disk.
     pub fn restore_reserve(&self) -> io::Result<bool> {
         let reserve = self.reserve();
-        if fs::metadata(&reserve).is_ok_and(|it| it.len() == RESERVE) {
+        if self.has_reserve() {
             return Ok(true);
         }
-        let free = statvfs(self.path().as_std_path())?;
-        if free.f_bavail.saturating_mul(free.f_frsize) < ROOM {
+        if self.free()? < ROOM {
             return Ok(false);
         }
         // A name of its own for each process: two may do this at once, and the last rename wins.
@@ -53,6 +56,29 @@ impl Home {
                 }
             }
         }
+    }
+
+    /// Returns whether the reserve is there.
+    pub fn has_reserve(&self) -> bool {
+        fs::metadata(self.reserve()).is_ok_and(|it| it.len() == RESERVE)
+    }
+
+    /// Returns whether there is room, with the reserve, for writing down what a step is about to do, its failure and its
+    /// undo.
+    ///
+    /// The reserve counts: the run may be the one that makes room.
+    pub fn has_room(&self) -> io::Result<bool> {
+        Ok(self.has_reserve() || self.free()? >= LOW)
+    }
+
+    /// Returns how many bytes are free, beside the reserve.
+    fn free(&self) -> io::Result<u64> {
+        let free = statvfs(self.path().as_std_path())?;
+        // A file system in memory may have no size of its own.
+        Ok(match free.f_blocks {
+            0 => u64::MAX,
+            _ => free.f_bavail.saturating_mul(free.f_frsize),
+        })
     }
 
     /// Returns where the reserve lies.

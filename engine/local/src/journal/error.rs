@@ -89,6 +89,30 @@ pub enum JournalError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// It can only be read.
+    #[error("write to the journal `{path}`: it can only be read")]
+    ReadOnly {
+        /// The journal.
+        path: Utf8PathBuf,
+    },
+    /// The file that was opened has another name now, or none.
+    #[error(
+        "{action} the journal: `{path}` was moved, removed or replaced since this run opened it"
+    )]
+    Moved {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: Utf8PathBuf,
+    },
+    /// The disk is full, or was, and there is no room yet for a reserve.
+    #[error(
+        "keep a journal in `{home}`: its disk is full, so that a failure might not be written down"
+    )]
+    NoRoom {
+        /// The home.
+        home: Utf8PathBuf,
+    },
     /// The file is damaged.
     #[error("{action} the journal `{path}`: the file is damaged")]
     Damaged {
@@ -148,6 +172,18 @@ impl JournalError {
                 "free some space on its file system, then go on by `runwright resume`".to_owned()
             }
             JournalError::Busy { path, .. } => format!("see who has it open: `fuser -v '{path}'`"),
+            JournalError::ReadOnly { path } => format!(
+                "see why: `ls -l '{path}'` and `findmnt -T '{path}'`; `history`, `show` and `logs` work all the same"
+            ),
+            JournalError::Moved { path, .. } => format!(
+                "find out who did that, put the journal back with its `-wal`, and go on by `runwright resume`; \
+                 until then nobody knows of this run what is not in `{path}`"
+            ),
+            JournalError::NoRoom { .. } => format!(
+                "free at least {} on its file system; where that is what the playbook is for, set `RUNWRIGHT_HOME` to a \
+                 folder on another one",
+                runwright_core::units::Bytes(crate::home::ROOM)
+            ),
             JournalError::Damaged { path, .. } => format!(
                 "keep a copy of `{path}` with its `-wal` and `-shm`; `runwright audit verify` tells how far it holds"
             ),
@@ -155,6 +191,21 @@ impl JournalError {
                 format!("look at the owner, the mode and the disk of `{path}`")
             }
         }
+    }
+
+    /// Returns whether there was no room on the disk.
+    pub fn is_full(&self) -> bool {
+        let source = match self {
+            JournalError::Full { .. } => return true,
+            JournalError::Folder(FolderError::Io { source, .. })
+            | JournalError::Lock(LockError::Io { source, .. })
+            | JournalError::Io { source, .. } => source,
+            _ => return false,
+        };
+        matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
     }
 
     pub(super) fn sqlite(

@@ -1,18 +1,28 @@
 //! The connection: how it is opened, how a transaction is written, and what is done when the disk is full.
 
 use std::{
-    fs, thread,
+    fs,
+    os::unix::fs::MetadataExt,
+    thread,
     time::{Duration, Instant},
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
+use runwright_core::value::percent_encode;
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, ffi};
+use rustix::{
+    fs::{Access, access},
+    io::Errno,
+};
 
 use super::{
     JournalError, Sync,
     schema::{self, APPLICATION, CreateError, LADDER},
 };
-use crate::home::{Home, sync_folder};
+use crate::{
+    fault::{self, Point},
+    home::{Home, sync_folder},
+};
 
 /// How long a writer waits for the others.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,7 +47,13 @@ pub(super) struct Store {
     log_is_named: bool,
     /// Whether a long log is moved into the file at the end: not when the journal is only read, or was refused.
     moves_log: bool,
+    /// The files that are written to: SQLite would go on with one that was moved away or removed, and nobody would
+    /// ever read it.
+    files: [(Utf8PathBuf, Identity); 2],
 }
+
+/// Which file a name means: device and number; `None` where there is none.
+type Identity = Option<(u64, u64)>;
 
 impl Store {
     /// Opens the journal of `home`, after creating or migrating it where that is due.
@@ -53,7 +69,18 @@ impl Store {
                 },
             })?;
         }
-        let mut store = Store::connect(home, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let connected = Store::connect(home, OpenFlags::SQLITE_OPEN_READ_WRITE);
+        let mut store = connected.map_err(|error| {
+            // Where log and index are missing it does not even open.
+            match access(home.path().as_std_path(), Access::WRITE_OK) {
+                Err(Errno::ROFS | Errno::ACCESS) => JournalError::ReadOnly { path: path.clone() },
+                _ => error,
+            }
+        })?;
+        // SQLite opens for reading what it may not write, and says so with the first write.
+        if store.read("open", |it| it.is_readonly("main"))? {
+            return Err(JournalError::ReadOnly { path });
+        }
         let version = store.version()?;
         store.read("set up", |connection| connection.execute_batch(SETTINGS))?;
         store.moves_log = true;
@@ -105,6 +132,7 @@ impl Store {
         sync: Sync,
         body: impl Fn(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, JournalError> {
+        self.refuse_moved(action)?;
         let mut result = transaction(&self.connection, &body);
         for make_room in [release_reserve, restart_log] {
             if !result.as_ref().is_err_and(may_be_full) {
@@ -115,6 +143,7 @@ impl Store {
         }
         let value = result.map_err(|error| self.failed(action, error))?;
         self.unsynced = true;
+        fault::pass(Point::Committed);
         if sync == Sync::Yes {
             self.sync()?;
         }
@@ -129,6 +158,8 @@ impl Store {
         if !self.unsynced {
             return Ok(());
         }
+        // What is committed is in the log that was opened: another one under its name holds nothing of it.
+        self.refuse_moved("sync")?;
         let log = self.log();
         let failed = |source| JournalError::Io {
             action: "sync",
@@ -144,11 +175,25 @@ impl Store {
             self.log_is_named = true;
         }
         self.unsynced = false;
+        fault::pass(Point::Synced);
         Ok(())
     }
 
     fn log(&self) -> Utf8PathBuf {
         log(&self.path)
+    }
+
+    /// Fails where journal or log are no longer the files that were opened.
+    fn refuse_moved(&self, action: &'static str) -> Result<(), JournalError> {
+        for (path, opened) in &self.files {
+            if opened.is_some() && identity(path) != *opened {
+                return Err(JournalError::Moved {
+                    action,
+                    path: path.clone(),
+                });
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn failed(&self, action: &'static str, error: rusqlite::Error) -> JournalError {
@@ -158,9 +203,9 @@ impl Store {
     /// Connects and checks that the file is a journal that we know.
     fn connect(home: &Home, flags: OpenFlags) -> Result<Store, JournalError> {
         let path = home.journal();
-        let connect = || -> rusqlite::Result<(Connection, i32)> {
+        let connect_to = |name: &str, flags: OpenFlags| -> rusqlite::Result<(Connection, i32)> {
             let mut connection =
-                Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+                Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             connection.busy_handler(Some(patience()))?;
             connection.set_prepared_statement_cache_capacity(64);
@@ -168,9 +213,19 @@ impl Store {
                 connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
             Ok((connection, application))
         };
+        let connect = || connect_to(path.as_str(), flags);
         // An empty log may have been made just now, by a reader.
         let log_is_named = fs::metadata(log(&path)).is_ok_and(|log| log.len() > 0);
         let connected = match connect() {
+            // A copy on a disk that can't be written to: without a log there is nothing that could change.
+            Err(error)
+                if is_cant_open(&error)
+                    && flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY)
+                    && !log(&path).exists() =>
+            {
+                let name = format!("file:{}?immutable=1", percent_encode(path.as_str(), b"/"));
+                connect_to(&name, flags | OpenFlags::SQLITE_OPEN_URI)
+            }
             // Opening makes `-wal` and `-shm`.
             Err(error) if may_be_full(&error) || is_cant_open(&error) => {
                 release_reserve_of(home);
@@ -185,6 +240,10 @@ impl Store {
         }
         Ok(Store {
             home: home.clone(),
+            files: [path.clone(), log(&path)].map(|path| {
+                let identity = identity(&path);
+                (path, identity)
+            }),
             path,
             connection,
             unsynced: true,
@@ -210,6 +269,11 @@ impl Store {
                 .unwrap_or_else(|_| "of the version that wrote it".to_owned()),
         })
     }
+}
+
+fn identity(path: &Utf8Path) -> Identity {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 fn log(path: &Utf8Path) -> Utf8PathBuf {

@@ -3,7 +3,11 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{EventHash, Journal, JournalError, Row, Sync, chain::Link, rows::Place};
-use crate::{folder::RunFolder, lock::Lock};
+use crate::{
+    fault::{self, Point},
+    folder::RunFolder,
+    lock::Lock,
+};
 
 /// An event that is to be appended.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +66,10 @@ impl Journal {
             Some(_) => Err(JournalError::AlreadyBegun {
                 run: run.to_owned(),
             }),
-            None => Ok(RunWriter::new(self, run, folder, lock, None)),
+            None => {
+                fault::pass(Point::Begun);
+                Ok(RunWriter::new(self, run, folder, lock, None))
+            }
         }
     }
 
@@ -81,6 +88,7 @@ impl Journal {
         let folder = RunFolder::create(self.home(), run)?;
         let lock = Lock::take(&self.home().lock(run))?;
         let tip = read()?.ok_or_else(no_run)?;
+        fault::pass(Point::Reopened);
         Ok(RunWriter::new(self, run, folder, lock, Some(tip)))
     }
 }
@@ -169,6 +177,7 @@ impl RunWriter {
         rows: &[Row],
         sync: Sync,
     ) -> Result<Tip, JournalError> {
+        fault::pass(Point::AppendBefore);
         let mut store = self.journal.store();
         let (tip, rest) = match (self.tip, events.split_first()) {
             (None, None) => {
@@ -203,6 +212,7 @@ impl RunWriter {
             };
             rows.iter()
                 .try_for_each(|row| row.write(connection, &place))?;
+            fault::pass(Point::AppendOpen);
             Ok(tip)
         })
     }

@@ -79,20 +79,18 @@ pub struct Theft {
     pub from: Owner,
 }
 
-/// The whole story in a line, as the run that took the lock next writes it down.
+/// The whole story in a line, as the run that takes the lock next writes it down.
 impl fmt::Display for Theft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let from = &self.from;
+        let at = Time::from_milliseconds(self.at);
         write!(
             f,
-            "`{}` was stolen by {} at {} from run {} of `{}` by {}: {}",
-            plain(&self.lock),
+            "{} took the lock `{}` at {at} from the run {} of {}: {}",
             plain(&self.by),
-            Time::from_milliseconds(self.at),
-            plain(&from.run),
-            plain(&from.playbook),
-            plain(&from.user),
-            plain(&self.reason)
+            plain(&self.lock),
+            plain(&self.from.run),
+            plain(&self.from.user),
+            plain(&self.reason),
         )
     }
 }

@@ -111,6 +111,7 @@ impl Driver {
             }
             Job::Perform { task, before, .. } => self.perform(&id, &task, before.is_some()).await,
             Job::Notify { to, message } => {
+                let to = to.to_text().unwrap_or_else(|_| to.display());
                 let action = Description::new(format!("tell {to}: {message}"));
                 self.describe(&id.step, &action);
                 self.pretend(&id, action, None);

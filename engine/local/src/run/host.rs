@@ -6,18 +6,27 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
+    time::Duration,
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
 use runwright_core::{
     event::{Output, StepKey},
     kind::{Digest, Host, Progress, Stream},
+    plan::Sensitive,
     units::Time,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedMutexGuard};
 
-use super::{Clock, SharedReporter, Vault, secrets::MaskedStream};
+use super::{
+    Clock, SharedReporter, Vault, guard::Guard, processes::Processes, secrets::MaskedStream,
+    work::Terminal,
+};
 use crate::folder::{OutputFile, RunFolder};
+
+/// How often a step that waits for the terminal asks whether it is free.
+const TURN: Duration = Duration::from_millis(20);
 
 /// One step's host. Contents that the run did not keep itself were kept by the run that it undoes, if it undoes one.
 pub(super) struct StepHost {
@@ -28,10 +37,26 @@ pub(super) struct StepHost {
     reporter: SharedReporter,
     vault: Arc<Vault>,
     clock: Arc<Clock>,
+    /// Whether nobody hears what it prints: the playbook calls it sensitive.
+    quiet: bool,
     cancelled: AtomicBool,
     woken: Notify,
+    processes: Processes,
+    terminal: Terminal,
+    /// There while a process of the step has the terminal.
+    turn: Mutex<Option<OwnedMutexGuard<()>>>,
     stdout: Mutex<Printed>,
     stderr: Mutex<Printed>,
+}
+
+/// What all hosts of a run share.
+pub(super) struct Shared {
+    pub(super) folder: RunFolder,
+    pub(super) reporter: SharedReporter,
+    pub(super) vault: Arc<Vault>,
+    pub(super) clock: Arc<Clock>,
+    pub(super) guard: Arc<Guard>,
+    pub(super) terminal: Terminal,
 }
 
 /// What was printed on one stream so far.
@@ -45,13 +70,21 @@ impl StepHost {
     pub(super) fn new(
         step: StepKey,
         label: String,
-        folder: RunFolder,
         undone: Option<RunFolder>,
-        reporter: SharedReporter,
-        vault: Arc<Vault>,
-        clock: Arc<Clock>,
+        shared: Shared,
     ) -> StepHost {
+        let Shared {
+            folder,
+            reporter,
+            vault,
+            clock,
+            guard,
+            terminal,
+        } = shared;
         StepHost {
+            processes: Processes::new(step.clone(), folder.clone(), guard),
+            terminal,
+            turn: Mutex::default(),
             step,
             label,
             folder,
@@ -59,11 +92,28 @@ impl StepHost {
             reporter,
             vault,
             clock,
+            quiet: false,
             cancelled: AtomicBool::new(false),
             woken: Notify::new(),
             stdout: Mutex::default(),
             stderr: Mutex::default(),
         }
+    }
+
+    /// Keeps to itself what the step prints, where its results are secrets.
+    pub(super) fn hush(mut self, sensitive: &Sensitive) -> StepHost {
+        self.quiet = *sensitive != Sensitive::No;
+        self
+    }
+
+    /// Sees that the step's processes end when this one dies.
+    pub(super) fn guard(&self) {
+        self.processes.guard();
+    }
+
+    /// Returns whether a process of the step is there.
+    pub(super) fn has_processes(&self) -> bool {
+        self.processes.any()
     }
 
     /// Tells the step to end at once.
@@ -97,6 +147,7 @@ impl StepHost {
                 stream,
                 bytes: output.length,
                 digest: output.digest,
+                lost: output.lost,
             })
         })
         .collect()
@@ -106,12 +157,11 @@ impl StepHost {
         if bytes.is_empty() {
             return;
         }
-        if printed.file.is_none() {
-            printed.file = self.folder.output(&self.label, stream).ok();
-        }
-        if let Some(file) = &mut printed.file {
-            file.write(bytes);
-        }
+        let file = printed.file.get_or_insert_with(|| {
+            let file = self.folder.output(&self.label, stream);
+            file.unwrap_or_else(|error| OutputFile::keeping_nothing(error.into()))
+        });
+        file.write(bytes);
         self.reporter
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -121,6 +171,9 @@ impl StepHost {
 
 impl Host for StepHost {
     fn output(&self, stream: Stream, bytes: &[u8]) {
+        if self.quiet {
+            return;
+        }
         let printed = match stream {
             Stream::Stdout => &self.stdout,
             Stream::Stderr => &self.stderr,
@@ -162,6 +215,50 @@ impl Host for StepHost {
         match &self.undone {
             Some(undone) if !own.exists() => undone.kept(digest),
             _ => own,
+        }
+    }
+
+    fn start(
+        &self,
+        grace: Option<Duration>,
+        start: &mut dyn FnMut() -> io::Result<u32>,
+    ) -> io::Result<()> {
+        self.processes.start(grace, start)
+    }
+
+    fn ended(&self, group: u32) {
+        self.processes.ended(group);
+    }
+
+    fn take_terminal(&self) -> bool {
+        let turn = loop {
+            if self.cancelled() {
+                return false;
+            }
+            match self.terminal.clone().try_lock_owned() {
+                Ok(turn) => break turn,
+                Err(_) => thread::sleep(TURN),
+            }
+        };
+        self.reporter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pause();
+        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+        true
+    }
+
+    fn give_terminal_back(&self) {
+        let turn = self
+            .turn
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if turn.is_some() {
+            self.reporter
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .go_on();
         }
     }
 }

@@ -12,21 +12,21 @@ use runwright_core::{
         Action, BoxFuture, Class, Cx, Description, Effect, Failure, Looked, UndoLook, UndoRecord,
         Undoes,
     },
-    machine::{Answer, CommandId, Task},
+    machine::{Answer, CommandId, Job, JobPhase, Task},
     plan::Sensitive,
     port::Said,
     units::{Span, Time},
     value::{Fields, Value},
 };
-
 use tokio::sync::Notify;
 
 use super::{
     Opened, Run, RunError, Vault, Waiting, What,
     asking::{answered, clock_answer},
-    host::StepHost,
+    host::{Shared, StepHost},
 };
 use crate::{
+    fault::{self, Point},
     folder::RunFolder,
     locks::{Held, LocksError},
 };
@@ -34,6 +34,11 @@ use crate::{
 /// How long a step that was told to end may still take before it is let go.
 const GRACE: Duration = Duration::from_secs(15);
 
+/// How long a step's processes live before it is seen to that they don't outlive us: most have ended by then.
+const SHORT: Duration = Duration::from_millis(20);
+
+/// Whoever holds it has the terminal: a question, or a process of a step.
+pub(super) type Terminal = Arc<tokio::sync::Mutex<()>>;
 /// How much later than its deadline a question is given up: an answer of the same moment may be on its way.
 const LATE: Duration = Duration::from_millis(5);
 
@@ -80,8 +85,8 @@ impl Run {
     }
 
     /// Opens a message: to the terminal, or to a URL by the kind that makes requests.
-    pub(super) fn open_notice(&mut self, id: CommandId, to: &str, message: String) {
-        if to == "terminal" {
+    pub(super) fn open_notice(&mut self, id: CommandId, to: Value, message: String) {
+        if to.as_str() == Some("terminal") {
             let description = Description::new(format!("tell people: {message}"));
             self.acting.insert(id.clone(), Opened::Terminal(message));
             self.ready.push_back((
@@ -103,7 +108,7 @@ impl Run {
             ("step".to_owned(), Value::text(&*id.step)),
         ]);
         let arguments = Fields::from([
-            ("url".to_owned(), Value::text(to)),
+            ("url".to_owned(), to),
             ("method".to_owned(), Value::text("POST")),
             ("json".to_owned(), Value::map(body)),
         ]);
@@ -115,6 +120,38 @@ impl Run {
             sensitive: Sensitive::No,
         };
         self.open(id, task, None);
+    }
+
+    /// Asks the steps again that only read and whose secret results went with the process that had them.
+    ///
+    /// Nothing of it is an event: what they gave stands in the journal already, by its handle. What can't be had again
+    /// is missed by the step that needs it.
+    pub(super) async fn read_secrets_again(&mut self) {
+        for (step, task) in self.state.secret_readings(&self.plan) {
+            let id = CommandId {
+                step,
+                phase: JobPhase::Look,
+                attempt: 1,
+            };
+            let Ok((action, _)) = self.action(&task) else {
+                continue;
+            };
+            let (cx, host) = self.cx(&id, &Sensitive::All);
+            let asked = async {
+                match action.look(&cx).await? {
+                    Looked::Done(result) => Ok(result),
+                    _ => action.perform(&cx, None).await,
+                }
+            };
+            match limited(asked, task.timeout, &host).await {
+                Ok(result) => drop(treat(&self.around.vault, &cx.step, &task.sensitive, result)),
+                Err(failure) => {
+                    let failure = hushed(&task.sensitive, failure);
+                    tracing::warn!(step = %id.step, failure = %failure.line(), "a secret result could not be read again");
+                }
+            }
+            self.hosts.remove(&id);
+        }
     }
 
     /// Returns a kind with its arguments: as it acts, and as it is shown.
@@ -137,22 +174,27 @@ impl Run {
         Ok((Arc::from(action), description))
     }
 
-    fn cx(&mut self, id: &CommandId) -> (Cx, Arc<StepHost>) {
+    fn cx(&mut self, id: &CommandId, sensitive: &Sensitive) -> (Cx, Arc<StepHost>) {
         let label = match id.attempt {
             0 | 1 => id.step.to_string(),
             attempt => format!("{}.{attempt}", id.step),
         };
         let undone = self.begun.undoes.as_ref();
         let undone = undone.and_then(|run| RunFolder::find(self.writer.journal().home(), run));
-        let host = Arc::new(StepHost::new(
+        let host = StepHost::new(
             id.step.clone(),
             label,
-            self.writer.folder().clone(),
             undone,
-            self.around.reporter.clone(),
-            self.around.vault.clone(),
-            self.around.clock.clone(),
-        ));
+            Shared {
+                folder: self.writer.folder().clone(),
+                reporter: self.around.reporter.clone(),
+                vault: self.around.vault.clone(),
+                clock: self.around.clock.clone(),
+                guard: self.guard.clone(),
+                terminal: self.terminal.clone(),
+            },
+        );
+        let host = Arc::new(host.hush(sensitive));
         let cx = Cx {
             run: self.begun.run.clone(),
             step: id.step.clone(),
@@ -174,7 +216,7 @@ impl Run {
     fn work(&mut self, id: &CommandId, what: What) -> BoxFuture<'static, Done> {
         match what {
             What::Require(requires) => {
-                let (cx, _) = self.cx(id);
+                let (cx, _) = self.cx(id, &Sensitive::No);
                 Box::pin(async move {
                     Done::Answer(Answer::Required(
                         super::requires::missing(cx, requires).await,
@@ -193,7 +235,7 @@ impl Run {
                 took,
             }),
             What::Keep(task, before) => {
-                let (cx, host) = self.cx(id);
+                let (cx, host) = self.cx(id, &task.sensitive);
                 match self.action(&task) {
                     Ok((action, _)) => Box::pin(async move {
                         let kept = limited(action.keep(&cx, &before), task.timeout, &host).await;
@@ -241,7 +283,7 @@ impl Run {
                 return Box::pin(async move { Done::Answer(answer) });
             }
         };
-        let (cx, host) = self.cx(id);
+        let (cx, host) = self.cx(id, &task.sensitive);
         let vault = self.around.vault.clone();
         Box::pin(async move {
             let started = Instant::now();
@@ -253,8 +295,15 @@ impl Run {
                     &task.sensitive,
                     result,
                 ))),
+                Ok(Looked::Needed {
+                    before, summary, ..
+                }) if task.sensitive != Sensitive::No => Ok(Looked::Needed {
+                    before,
+                    summary,
+                    diff: None,
+                }),
                 Ok(other) => Ok(other),
-                Err(failure) => Err(vault.mask_failure(failure)),
+                Err(failure) => Err(hushed(&task.sensitive, failure)),
             };
             Done::Answer(answer(description, look, started.elapsed().into()))
         })
@@ -277,14 +326,16 @@ impl Run {
                 return Box::pin(async move { Done::Answer(failed(failure)) });
             }
         };
-        let (cx, host) = self.cx(id);
+        let (cx, host) = self.cx(id, &task.sensitive);
         let vault = self.around.vault.clone();
         Box::pin(async move {
             let started = Instant::now();
+            fault::pass(Point::PerformBefore);
             let result = limited(action.perform(&cx, before.as_ref()), task.timeout, &host).await;
+            fault::pass(Point::PerformAfter);
             let result = match result {
                 Ok(result) => Ok(treat(&vault, &cx.step, &task.sensitive, result)),
-                Err(failure) => Err(vault.mask_failure(failure)),
+                Err(failure) => Err(hushed(&task.sensitive, failure)),
             };
             let output: Vec<Output> = host.finish();
             Done::Answer(Answer::Finished {
@@ -318,7 +369,7 @@ impl Run {
                 });
             }
         };
-        let (cx, host) = self.cx(id);
+        let (cx, host) = self.cx(id, &Sensitive::No);
         Box::pin(async move {
             let look = limited(undo.look(&cx), timeout, &host).await;
             Done::UndoLooked(look, undo, timeout)
@@ -332,13 +383,14 @@ impl Run {
                 async move { Done::Answer(Answer::Undone(UndoResult::Failed(failure))) },
             );
         };
-        let (cx, host) = self.cx(id);
-        let vault = self.around.vault.clone();
+        let (cx, host) = self.cx(id, &Sensitive::No);
         Box::pin(async move {
+            fault::pass(Point::UndoBefore);
             let result = match limited(undo.perform(&cx), timeout, &host).await {
                 Ok(()) => UndoResult::Undone,
-                Err(failure) => UndoResult::Failed(vault.mask_failure(failure)),
+                Err(failure) => UndoResult::Failed(failure),
             };
+            fault::pass(Point::UndoAfter);
             host.finish();
             Done::Answer(Answer::Undone(result))
         })
@@ -361,7 +413,7 @@ impl Run {
                 late.map_or(Done::Unanswered, Done::Answer)
             });
         }
-        let asked = self.around.asker.ask(self.asked(id, question));
+        let asked = self.ask_in_turn(id, question);
         let deadline = question.deadline.map(|deadline| self.until(deadline));
         let question = question.clone();
         let withdrawn = Arc::new(Notify::new());
@@ -382,8 +434,18 @@ impl Run {
         })
     }
 
-    fn ask_what_now(&mut self, id: &CommandId, question: &Question) -> BoxFuture<'static, Done> {
+    /// Asks once no program has the terminal: we would be in its background, and reading would stop us.
+    fn ask_in_turn(&self, id: &CommandId, question: &Question) -> BoxFuture<'static, Option<Said>> {
         let asked = self.around.asker.ask(self.asked(id, question));
+        let terminal = self.terminal.clone();
+        Box::pin(async move {
+            let _turn = terminal.lock().await;
+            asked.await
+        })
+    }
+
+    fn ask_what_now(&mut self, id: &CommandId, question: &Question) -> BoxFuture<'static, Done> {
+        let asked = self.ask_in_turn(id, question);
         Box::pin(async move { Done::Interruption(asked.await) })
     }
 
@@ -407,16 +469,14 @@ impl Run {
                     undo,
                 }
             }
-            Done::Kept(Err(failure), ..) => failed(self.around.vault.mask_failure(failure)),
+            Done::Kept(Err(failure), ..) => failed(failure),
             Done::UndoLooked(Ok(UndoLook::Needed), undo, timeout) => {
                 self.acting.insert(id.clone(), Opened::Undo(undo, timeout));
                 Answer::Undoing
             }
             Done::UndoLooked(Ok(UndoLook::Done), ..) => Answer::Undone(UndoResult::Nothing),
             Done::UndoLooked(Ok(other), ..) => Answer::Undone(UndoResult::Left(other)),
-            Done::UndoLooked(Err(failure), ..) => {
-                Answer::Undone(UndoResult::Failed(self.around.vault.mask_failure(failure)))
-            }
+            Done::UndoLooked(Err(failure), ..) => Answer::Undone(UndoResult::Failed(failure)),
             Done::Unanswered => {
                 self.park(id);
                 return Ok(());
@@ -429,11 +489,35 @@ impl Run {
     }
 }
 
+/// Returns the answer of what is not begun because the run stops.
+pub(super) fn put_off(job: &Job) -> Answer {
+    let failure = Failure::new(Class::Cancelled, "the run stops before it");
+    match job {
+        Job::Look(_) => Answer::Looked {
+            action: Description::default(),
+            look: Err(failure),
+            took: Span::default(),
+        },
+        _ => failed(failure),
+    }
+}
+
 pub(super) fn failed(failure: Failure) -> Answer {
     Answer::Finished {
         result: Err(failure),
         took: Span::default(),
         output: Vec::new(),
+    }
+}
+
+/// Returns the failure of a step without what it printed, where its results are secrets.
+fn hushed(sensitive: &Sensitive, failure: Failure) -> Failure {
+    match sensitive {
+        Sensitive::No => failure,
+        _ => Failure {
+            causes: vec!["its results are secrets, so that what it said is not shown".to_owned()],
+            ..failure
+        },
     }
 }
 
@@ -450,9 +534,9 @@ pub(crate) fn treat(vault: &Vault, step: &str, sensitive: &Sensitive, result: Va
 async fn limited<T>(
     future: impl Future<Output = Result<T, Failure>>,
     timeout: Option<Span>,
-    host: &StepHost,
+    host: &Arc<StepHost>,
 ) -> Result<T, Failure> {
-    let mut future = std::pin::pin!(future);
+    let mut future = std::pin::pin!(guarded(future, host));
     let stopped = tokio::select! {
         biased;
         result = &mut future => return result,
@@ -463,15 +547,38 @@ async fn limited<T>(
         () = host.until_cancelled() => Failure::new(Class::Cancelled, "the run was stopped while it worked"),
     };
     host.cancel();
-    match tokio::time::timeout(GRACE, future).await {
+    let mut ended = tokio::time::timeout(GRACE, &mut future).await;
+    // Its processes may have been given longer. Nothing is settled while one of them lives; each is made to end.
+    while ended.is_err() && host.has_processes() {
+        ended = tokio::time::timeout(SHORT, &mut future).await;
+    }
+    match ended {
         // It was done after all.
         Ok(Ok(result)) if stopped.class == Class::Cancelled => Ok(result),
         Ok(Err(failure)) if failure.class != Class::Cancelled => Err(Failure {
             causes: vec![failure.line()],
             ..stopped
         }),
+        // It was ended by us: what it said last may tell why it took so long.
+        Ok(Err(failure)) => Err(Failure {
+            causes: failure.causes,
+            ..stopped
+        }),
         _ => Err(stopped),
     }
+}
+
+/// Waits for `future`, and sees to it that processes of its step that live longer end when this one dies.
+async fn guarded<T>(future: impl Future<Output = T>, host: &Arc<StepHost>) -> T {
+    let mut future = std::pin::pin!(future);
+    tokio::select! {
+        biased;
+        result = &mut future => return result,
+        () = tokio::time::sleep(SHORT) => {}
+    }
+    let host = host.clone();
+    drop(tokio::task::spawn_blocking(move || host.guard()));
+    future.await
 }
 
 async fn sleep(timeout: Option<Span>) {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::{
     outcome::{self, Ran, Wanted},
-    program::{Program, Stdio},
+    program::{Orphaned, Program, Stdio},
     quote,
 };
 
@@ -136,6 +136,7 @@ impl Command {
             cwd: self.cwd.clone(),
             user: self.user.clone(),
             grace: self.grace.to_std(),
+            orphaned: Orphaned::Ends,
         }
     }
 }

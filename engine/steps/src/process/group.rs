@@ -4,19 +4,22 @@ use std::fs;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-/// How far a signal reaches. The process itself is not reaped while this is used, so its number can't be another's.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Group {
-    /// The process leads a group of its own: a signal goes to all of it.
-    Own(Pid),
-    /// The process is in our own group, because it uses our terminal: a signal goes to it alone.
-    Ours(Pid),
+/// A process that leads a group of its own. It is not reaped while this is used, so its number can't be another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Group {
+    /// The process; its number is the group's as well.
+    pub(super) leader: Pid,
 }
 
 impl Group {
     /// Asks it to end. A stopped process would not hear it, so it is let go on as well.
     pub(super) fn ask_to_end(self) {
         self.signal(Signal::TERM);
+        self.go_on();
+    }
+
+    /// Lets what was stopped go on.
+    pub(super) fn go_on(self) {
         self.signal(Signal::CONT);
     }
 
@@ -27,55 +30,48 @@ impl Group {
 
     /// Returns whether a process of it is still alive; one that has ended and waits to be reaped is not.
     pub(super) fn lives(self) -> bool {
-        match self {
-            Group::Own(leader) => members(leader),
-            Group::Ours(pid) => stat(&format!("/proc/{}/stat", pid.as_raw_nonzero()))
-                .is_some_and(|(state, _)| is_alive(state)),
-        }
+        !members(self.leader).is_empty()
+    }
+
+    /// Returns whether the leader was stopped, as Ctrl-Z does it.
+    pub(super) fn is_stopped(self) -> bool {
+        stat(self.leader).is_some_and(|(state, _)| state == 'T')
+    }
+
+    /// Returns the group's number.
+    pub(super) fn number(self) -> u32 {
+        self.leader.as_raw_nonzero().get().unsigned_abs()
     }
 
     /// Sends `signal`. One that can't be delivered has nobody left to get it: that is as good as delivered.
     fn signal(self, signal: Signal) {
-        match self {
-            // Behind `setsid` the group exists only from a moment after the start: until then there is the process.
-            Group::Own(leader) => {
-                if kill_process_group(leader, signal).is_err() {
-                    let _ = kill_process(leader, signal);
-                }
-            }
-            Group::Ours(pid) => {
-                let _ = kill_process(pid, signal);
-            }
+        // Behind `setsid` the group exists only from a moment after the start: until then there is the process.
+        if kill_process_group(self.leader, signal).is_err() {
+            let _ = kill_process(self.leader, signal);
         }
     }
 }
 
-fn members(leader: Pid) -> bool {
+/// Returns the processes of the group that are alive.
+pub(super) fn members(group: Pid) -> Vec<Pid> {
     let Ok(processes) = fs::read_dir("/proc") else {
-        return false;
+        return Vec::new();
     };
-    processes.flatten().any(|entry| {
-        let name = entry.file_name();
-        let is_process = name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
-        is_process
-            && entry
-                .path()
-                .join("stat")
-                .to_str()
-                .and_then(stat)
-                .is_some_and(|(state, group)| {
-                    group == leader.as_raw_nonzero().get() && is_alive(state)
-                })
+    let pids = processes.flatten().filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        Pid::from_raw(pid)
+    });
+    pids.filter(|pid| {
+        stat(*pid).is_some_and(|(state, of)| {
+            of == group.as_raw_nonzero().get() && !matches!(state, 'Z' | 'X')
+        })
     })
+    .collect()
 }
 
-fn is_alive(state: char) -> bool {
-    !matches!(state, 'Z' | 'X')
-}
-
-/// Returns state and process group out of a `/proc/PID/stat`. The name before them may hold anything, also `)`.
-fn stat(path: &str) -> Option<(char, i32)> {
-    let stat = fs::read_to_string(path).ok()?;
+/// Returns state and process group of a process. The name before them in its `stat` may hold anything, also `)`.
+fn stat(pid: Pid) -> Option<(char, i32)> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?.chars().next()?;
     Some((state, fields.nth(1)?.parse().ok()?))

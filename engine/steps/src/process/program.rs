@@ -10,11 +10,13 @@ use std::{
         unix::{fs::PermissionsExt, process::CommandExt},
     },
     path::{Path, PathBuf},
+    process::ExitStatus,
+    sync::Arc,
     time::Duration,
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
-use runwright_core::kind::{Cx, Description, Failure};
+use runwright_core::kind::{Cx, Description, Failure, Host};
 use rustix::{
     io::Errno,
     pipe::{PipeFlags, pipe_with},
@@ -44,6 +46,17 @@ pub(crate) struct Program {
     pub(crate) user: Option<String>,
     /// How long it may take to end when asked to.
     pub(crate) grace: Duration,
+    /// What becomes of it when the engine dies.
+    pub(crate) orphaned: Orphaned,
+}
+
+/// What becomes of a program when the engine dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Orphaned {
+    /// It is ended, as when the step is to end.
+    Ends,
+    /// It goes on to its own end, because it would leave things half done.
+    GoesOn,
 }
 
 /// Where the streams of a program go.
@@ -75,7 +88,19 @@ pub(super) struct Started {
     pub(super) stdout: Option<OwnedFd>,
     pub(super) stderr: Option<OwnedFd>,
     /// Whether its end was learned; from then on its number may be another's.
-    pub(super) reaped: bool,
+    reaped: bool,
+    host: Arc<dyn Host>,
+}
+
+impl Started {
+    /// Returns how the program ended; `None` when it is still there.
+    pub(super) fn reap(&mut self) -> io::Result<Option<ExitStatus>> {
+        if !self.reaped {
+            self.host.ended(self.group.number());
+        }
+        self.reaped = true;
+        Ok(self.handle.try_wait()?.map(|output| output.status))
+    }
 }
 
 /// Leaves nothing behind when reading failed, or the thread panicked.
@@ -83,6 +108,7 @@ impl Drop for Started {
     fn drop(&mut self) {
         if !self.reaped {
             self.group.kill();
+            self.host.ended(self.group.number());
         }
     }
 }
@@ -128,7 +154,7 @@ impl Program {
         let path = env.get("PATH").map_or(USUAL_PATH, String::as_str);
         let executable = find(self.name(), path, &cwd).ok_or_else(|| self.not_found(path))?;
         let line = self.wrapped(executable, user.as_ref())?;
-        self.spawn(&line, &cwd, env)
+        self.spawn(cx, &line, &cwd, env)
             .map_err(|error| self.not_started(&error, &cwd))
     }
 
@@ -153,7 +179,7 @@ impl Program {
             name: self.name().to_owned(),
             arguments: self.argv.iter().skip(1).map(OsString::from).collect(),
             identity: user.map(|user| (user.uid, user.gid)),
-            group: self.stdio != Stdio::Terminal,
+            group: true,
         };
         if let Some(user) = user.filter(|user| !user.groups.is_empty()) {
             let setpriv = find("setpriv", USUAL_PATH, Utf8Path::new("/")).ok_or_else(|| {
@@ -175,7 +201,7 @@ impl Program {
             );
             line.identity = None;
         }
-        if line.group
+        if self.stdio != Stdio::Terminal
             && has_terminal()
             && let Some(setsid) = find("setsid", USUAL_PATH, Utf8Path::new("/"))
         {
@@ -188,6 +214,7 @@ impl Program {
 
     fn spawn(
         &self,
+        cx: &Cx,
         line: &Line,
         cwd: &Utf8Path,
         env: BTreeMap<String, String>,
@@ -214,27 +241,29 @@ impl Program {
             stderr = Some(ours);
         }
         let (name, identity, group) = (line.name.clone(), line.identity, line.group);
-        let handle = expression
-            .before_spawn(move |command| {
-                command.arg0(&name);
-                if group {
-                    command.process_group(0);
-                }
-                if let Some((uid, gid)) = identity {
-                    command.uid(uid).gid(gid);
-                }
-                Ok(())
-            })
-            .start()?;
+        let expression = expression.before_spawn(move |command| {
+            command.arg0(&name);
+            if group {
+                command.process_group(0);
+            }
+            if let Some((uid, gid)) = identity {
+                command.uid(uid).gid(gid);
+            }
+            Ok(())
+        });
+        let mut handle = None;
+        let grace = (self.orphaned == Orphaned::Ends).then_some(self.grace);
+        cx.host.start(grace, &mut || {
+            let handle = handle.insert(expression.start()?);
+            Ok(*handle.pids().first().expect("one program is one process"))
+        })?;
+        let handle = handle.expect("who let it start has started it");
         let pid = handle
             .pids()
             .first()
             .and_then(|pid| Pid::from_raw(i32::try_from(*pid).ok()?))
             .expect("one program has one process number above 0");
-        let group = match self.stdio {
-            Stdio::Terminal => Group::Ours(pid),
-            Stdio::Piped(_) => Group::Own(pid),
-        };
+        let group = Group { leader: pid };
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => Ok(Started {
                 handle,
@@ -244,9 +273,11 @@ impl Program {
                 stdout,
                 stderr,
                 reaped: false,
+                host: Arc::clone(&cx.host),
             }),
             Err(error) => {
                 group.kill();
+                cx.host.ended(group.number());
                 Err(error.into())
             }
         }
@@ -345,6 +376,7 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+    use crate::testing::Bench;
 
     #[test]
     fn a_user_brings_all_its_groups() {
@@ -359,6 +391,7 @@ mod tests {
             cwd: None,
             user: None,
             grace: Duration::ZERO,
+            orphaned: Orphaned::Ends,
         };
         let user = User {
             name: "somebody".to_owned(),
@@ -369,11 +402,12 @@ mod tests {
         };
         let id = find("id", USUAL_PATH, Utf8Path::new("/")).expect("coreutils");
         let line = program.wrapped(id, Some(&user)).expect("util-linux");
+        let bench = Bench::new();
         let mut started = program
-            .spawn(&line, Utf8Path::new("/"), BTreeMap::new())
+            .spawn(bench.cx(), &line, Utf8Path::new("/"), BTreeMap::new())
             .expect("it starts");
         started.handle.wait().expect("it ends");
-        started.reaped = true;
+        started.reap().expect("it has ended");
         let mut groups = String::new();
         File::from(started.stdout.take().expect("a pipe"))
             .read_to_string(&mut groups)

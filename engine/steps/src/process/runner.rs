@@ -10,9 +10,10 @@ use std::{
 use runwright_core::kind::{Class, Cx, Failure};
 
 use super::{
+    foreground::Turn,
     kept::Kept,
     outcome::{ended, with_last_lines},
-    program::{self, Program, Stdio},
+    program::{self, Orphaned, Program, Stdio},
     running::{Running, STUCK, Why},
 };
 
@@ -102,6 +103,10 @@ async fn answer(
         cwd: None,
         user: None,
         grace: Duration::from_secs(1),
+        orphaned: match heed {
+            Heed::Cancel => Orphaned::Ends,
+            Heed::Nothing => Orphaned::GoesOn,
+        },
     };
     let name = program.name().to_owned();
     let limits = Limits {
@@ -144,7 +149,11 @@ fn run_blocking(cx: &Cx, program: &Program, limits: Limits) -> Result<Finished, 
         ))
         .hint("start the run on a terminal, or leave `interactive` out"));
     }
-    let mut running = Running::new(program, limits, program.start(cx)?);
+    let turn = match program.stdio {
+        Stdio::Terminal => Some(Turn::wait(&cx.host).ok_or_else(|| cancelled(name))?),
+        Stdio::Piped(_) => None,
+    };
+    let mut running = Running::new(program, limits, program.start(cx)?, turn);
     let why = running.run(cx).map_err(|error| {
         Failure::internal(format!("read the output of `{name}`")).because(&error)
     })?;
@@ -152,7 +161,7 @@ fn run_blocking(cx: &Cx, program: &Program, limits: Limits) -> Result<Finished, 
         .reap()
         .map_err(|error| Failure::internal(format!("learn how `{name}` ended")).because(&error))?
         .ok_or_else(|| stuck(name))?;
-    let (stdout, stderr) = (running.stdout.kept, running.stderr.kept);
+    let (stdout, stderr) = running.kept();
     let failure = match why {
         None | Some(Why::Lingering) => {
             return Ok(Finished {
@@ -161,10 +170,7 @@ fn run_blocking(cx: &Cx, program: &Program, limits: Limits) -> Result<Finished, 
                 stderr,
             });
         }
-        Some(Why::Cancelled) => Failure::new(
-            Class::Cancelled,
-            format!("run `{name}`: the step was to end, so it was ended with all it had started"),
-        ),
+        Some(Why::Cancelled) => cancelled(name),
         Some(Why::TimedOut) => {
             let seconds = limits.within.unwrap_or_default().as_secs_f32();
             Failure::new(
@@ -174,6 +180,13 @@ fn run_blocking(cx: &Cx, program: &Program, limits: Limits) -> Result<Finished, 
         }
     };
     Err(with_last_lines(failure, &stderr.text()))
+}
+
+fn cancelled(name: &str) -> Failure {
+    Failure::new(
+        Class::Cancelled,
+        format!("run `{name}`: the step was to end, so it was ended with all it had started"),
+    )
 }
 
 fn stuck(name: &str) -> Failure {

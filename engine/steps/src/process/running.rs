@@ -17,6 +17,7 @@ use rustix::{
 };
 
 use super::{
+    foreground::Turn,
     kept::Kept,
     program::{Program, Started, Stdio},
     runner::{KEPT, Limits},
@@ -49,13 +50,15 @@ struct Ending {
     killed: bool,
 }
 
+/// A program at work. What becomes of it is settled before the terminal is given back: its fields' order says so.
 pub(super) struct Running {
     started: Started,
+    turn: Option<Turn>,
     stdin: Option<OwnedFd>,
     input: Vec<u8>,
     written: usize,
-    pub(super) stdout: Output,
-    pub(super) stderr: Output,
+    stdout: Output,
+    stderr: Output,
     shown: bool,
     grace: Duration,
     give_up_at: Option<Instant>,
@@ -63,14 +66,19 @@ pub(super) struct Running {
     buffer: Vec<u8>,
 }
 
-pub(super) struct Output {
+struct Output {
     stream: Stream,
     pipe: Option<OwnedFd>,
-    pub(super) kept: Kept,
+    kept: Kept,
 }
 
 impl Running {
-    pub(super) fn new(program: &Program, limits: Limits, mut started: Started) -> Running {
+    pub(super) fn new(
+        program: &Program,
+        limits: Limits,
+        mut started: Started,
+        turn: Option<Turn>,
+    ) -> Running {
         let input = match &program.stdio {
             Stdio::Piped(text) => text.clone().into_bytes(),
             Stdio::Terminal => Vec::new(),
@@ -90,6 +98,7 @@ impl Running {
                 kept: Kept::new(KEPT),
             },
             started,
+            turn,
             shown: limits.shown,
             grace: program.grace,
             heeds_cancel: limits.heeds_cancel,
@@ -105,6 +114,9 @@ impl Running {
         let mut ending: Option<Ending> = None;
         loop {
             let now = Instant::now();
+            if let (Some(turn), None, None) = (&mut self.turn, &ending, ended_at) {
+                turn.tend(group);
+            }
             let open = self.stdout.pipe.is_some() || self.stderr.pipe.is_some();
             match &mut ending {
                 None if ended_at.is_some() && !open => return Ok(None),
@@ -241,9 +253,12 @@ impl Running {
 
     /// Returns how the program ended; `None` when it is still there.
     pub(super) fn reap(&mut self) -> io::Result<Option<ExitStatus>> {
-        let status = self.started.handle.try_wait()?.map(|output| output.status);
-        self.started.reaped = status.is_some();
-        Ok(status)
+        self.started.reap()
+    }
+
+    /// Returns what is kept of standard output and standard error; what the program had is given back.
+    pub(super) fn kept(self) -> (Kept, Kept) {
+        (self.stdout.kept, self.stderr.kept)
     }
 }
 

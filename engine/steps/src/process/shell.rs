@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::{
     outcome::{self, Ran, Wanted},
-    program::{Program, Stdio},
+    program::{Orphaned, Program, Stdio},
 };
 
 pub(super) const KIND: Kind = Kind::of::<Shell>("shell");
@@ -137,6 +137,7 @@ impl Shell {
             cwd: self.cwd.clone(),
             user: self.user.clone(),
             grace: self.grace.to_std(),
+            orphaned: Orphaned::Ends,
         }
     }
 }

@@ -1,6 +1,9 @@
 //! A run that goes on from a step of another one.
 
-use super::world::{Same, Story, begun, cut_everywhere, plan, run};
+use super::{
+    cuts,
+    world::{Same, Story, begun, plan, run},
+};
 use crate::{
     event::{Begun, Continued},
     plan::Plan,
@@ -52,7 +55,7 @@ fn what_lies_before_the_step_is_not_done_again() {
         second.transcript(),
         "begun\na adopted ok\ng entered\nb adopted changed\nc adopted changed\ng changed\nd looked 0 -> 1\nd started\nd changed\np entered\ne ok\np ok\nended succeeded\n"
     );
-    cut_everywhere(Same::Everything, &second);
+    cuts::everywhere(Same::Everything, &second);
 }
 
 #[test]
@@ -80,7 +83,7 @@ fn a_failure_undoes_what_both_have_changed() {
         "begun\na adopted ok\ng entered\nb adopted changed\nc adopted changed\ng changed\nd looked 0 -> 1\nd started\nd failed (exit: do it) -> rollback\nrolling back: step `d` failed: do it\nd nothing to undo\nd nothing to undo\nc undoing\nc undone\nb undoing\nb undone\nended rolled_back\n"
     );
     assert!(second.world.done.values().all(|done| !done));
-    cut_everywhere(Same::Outcome, &second);
+    cuts::everywhere(Same::Outcome, &second);
 }
 
 #[test]

@@ -1,199 +1,216 @@
 //! Random playbooks in random worlds: what holds for every run.
 
-use std::fmt::Write;
+use std::fmt;
 
-use proptest::{collection::vec, prelude::*};
+use proptest::{collection::vec, prelude::*, sample::select};
 
-use super::world::{Same, Story, World, cut_everywhere, plan};
+use super::{
+    cuts::{self, Cuts},
+    invariants,
+    made::{self, Made, Written},
+    world::{Same, Story, World, begun, plan},
+};
 use crate::{
-    event::{Body, Event},
+    event::{Begun, Goal, Outcome},
     machine::{Mode, State},
 };
 
-/// A step without its id, which is made of its place.
+/// A run by chance. It is printed as what a person can read and put into a story of its own.
+struct Case {
+    yaml: String,
+    script: String,
+    order: u64,
+    /// After how many events a signal comes.
+    stops: Vec<usize>,
+    kills: Vec<Kill>,
+    /// After which share of the events, in a thousand, every answer is tried.
+    tries: usize,
+}
+
+/// A kill and what goes on after it.
 #[derive(Clone, Debug)]
-struct Made {
-    what: What,
-    extra: usize,
-    outcomes: Vec<usize>,
+struct Kill {
+    /// After which share of the events, in a thousand.
+    at: usize,
+    /// Whether what is at work is then done in the world.
+    acts: bool,
+    goal: Goal,
 }
 
-#[derive(Clone, Debug)]
-enum What {
-    Read,
-    Change,
-    Command,
-    Again,
-    Irreversible,
-    Wait,
-    Manual,
-    Group(Vec<Made>),
-    Parallel(Vec<Made>),
-    Foreach(Vec<Made>),
-    Choose(Vec<Made>),
-}
-
-fn made() -> impl Strategy<Value = Made> {
-    let leaf = prop_oneof![
-        3 => Just(What::Read),
-        4 => Just(What::Change),
-        2 => Just(What::Command),
-        1 => Just(What::Again),
-        1 => Just(What::Irreversible),
-        1 => Just(What::Wait),
-        1 => Just(What::Manual),
-    ];
-    let with = |what| {
-        (what, 0..10_usize, vec(0..12_usize, 0..4)).prop_map(|(what, extra, outcomes)| Made {
-            what,
-            extra,
-            outcomes,
-        })
-    };
-    with(leaf.boxed()).prop_recursive(3, 10, 3, move |inner| {
-        let inside = || vec(inner.clone(), 1..4);
-        let what = prop_oneof![
-            inside().prop_map(What::Group),
-            inside().prop_map(What::Parallel),
-            inside().prop_map(What::Foreach),
-            inside().prop_map(What::Choose),
-        ];
-        with(what.boxed())
-    })
-}
-
-/// Writes `steps` as YAML, and what happens to them as a script.
-fn write_steps(steps: &[Made], id: &str, indent: usize, yaml: &mut String, script: &mut String) {
-    for (index, step) in steps.iter().enumerate() {
-        let id = format!("{id}_{index}");
-        let pad = " ".repeat(indent);
-        let mut line = |text: &str| writeln!(yaml, "{pad}{text}").expect("text can be written");
-        line(&format!("- id: {id}"));
-        let structure = matches!(
-            step.what,
-            What::Group(_) | What::Parallel(_) | What::Foreach(_) | What::Choose(_)
-        );
-        match (step.extra, &step.what) {
-            (1, _) => line("  when: 1 == 2"),
-            (2, _) => line("  on_failure: stop"),
-            (3, What::Read | What::Change) => line("  on_failure: continue"),
-            (4, _) => line("  on_failure: ask"),
-            (5, _) if !structure => line("  confirm: Go?"),
-            (6 | 7, What::Read | What::Change | What::Command | What::Again) => {
-                line("  retry: {attempts: 3, delay: 2s}");
-            }
-            (8, What::Group(_)) => {
-                line("  rollback:");
-                line(&format!("    - id: {id}_undo"));
-                line("      command: {}");
-            }
-            (9, What::Read) => {
-                line("  until: result.n == 1");
-                line("  within: 20s");
-            }
-            _ => {}
-        }
-        match &step.what {
-            What::Read => line("  test.read: {}"),
-            What::Change => line("  test.change: {}"),
-            What::Command => {
-                line("  command: {}");
-                line("  rollback:");
-                line(&format!("    - id: {id}_undo"));
-                line("      command: {}");
-            }
-            What::Again => line("  test.again: {of: web}"),
-            What::Irreversible => {
-                line("  command: {}");
-                line("  irreversible: sent is sent");
-            }
-            What::Wait => line("  wait: 3s"),
-            What::Manual => line("  manual: Do it"),
-            What::Group(steps) => {
-                line("  group:");
-                write_steps(steps, &id, indent + 4, yaml, script);
-            }
-            What::Parallel(steps) => {
-                line("  at_once: 2");
-                line("  parallel:");
-                write_steps(steps, &id, indent + 4, yaml, script);
-            }
-            What::Foreach(steps) => {
-                line("  foreach:");
-                line("    in: [1, 2]");
-                line("    at_once: 2");
-                line("    steps:");
-                write_steps(steps, &id, indent + 6, yaml, script);
-            }
-            What::Choose(steps) => {
-                line("  choose:");
-                line("    - when: 1 == 1");
-                line("      steps:");
-                write_steps(steps, &id, indent + 8, yaml, script);
-            }
-        }
-        let outcomes: Vec<&str> = step
-            .outcomes
-            .iter()
-            .map(|outcome| match outcome {
-                0 => "fail exit",
-                1 => "fail transport",
-                2 => "half exit",
-                3 => "ok {\"n\": 2}",
-                _ => "ok",
-            })
-            .collect();
-        if !outcomes.is_empty() {
-            writeln!(script, "{id}: {}", outcomes.join("; ")).expect("text can be written");
-        }
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\n--- playbook\n{}--- script\n{}---",
+            self.yaml, self.script
+        )?;
+        writeln!(
+            f,
+            "order {}, signals after {:?} events",
+            self.order, self.stops
+        )?;
+        writeln!(f, "{:?}, answers tried at {}", self.kills, self.tries)
     }
 }
 
-fn stored(event: &Event) -> Event {
-    let data = event.body.data().to_string();
-    let data = serde_json::from_str(&data).expect("stored events are JSON");
-    Event {
-        body: Body::from_stored(event.body.kind(), &data).expect("stored events are read back"),
-        ..event.clone()
+fn case() -> impl Strategy<Value = Case> {
+    let word = select(vec![
+        "yes", "--yes", "no", "skip", "failed", "done", "retry", "undo", "stop", "silence", "away",
+        "@bob yes",
+    ]);
+    let goals = [
+        Goal::Work,
+        Goal::Work,
+        Goal::Work,
+        Goal::RollBack,
+        Goal::Cancel,
+        Goal::GiveUp,
+    ];
+    let goal = || select(goals.to_vec());
+    let kill = (0..1000_usize, any::<bool>(), goal());
+    let head = select(vec![
+        "",
+        "",
+        "",
+        "on_failure: stop\n",
+        "on_failure: ask\n",
+        "on_failure: rollback\n",
+        "requires: {git: '*'}\n",
+        "guards: [{test.read: {}, that: result.n == 1}]\n",
+        "guards: [{that: 1 == 2}]\n",
+    ]);
+    let playbook = (
+        head,
+        made::steps(true),
+        prop_oneof![2 => Just(Vec::new()), 1 => made::steps(true)],
+    );
+    let world = (
+        vec(word, 1..6),
+        vec(goal(), 0..4),
+        prop_oneof![Just(0), any::<u64>()],
+    );
+    let faults = (vec(0..60_usize, 0..3), vec(kill, 0..3), 0..1000_usize);
+    (playbook, world, faults).prop_map(
+        |((head, steps, always), (says, goals, order), (stops, kills, tries))| {
+            let mut written = Written::default();
+            let yaml = written.playbook(head, &steps, &always);
+            let goals: Vec<&str> = goals.iter().map(|goal| word_of(*goal)).collect();
+            // A question is asked again and again where the answer is always to try again.
+            let mut script = format!(
+                "anybody says: {}; stop\nquestions: written\n{}",
+                says.join("; "),
+                written.script
+            );
+            if !goals.is_empty() {
+                script.push_str(&format!("resume: {}\n", goals.join("; ")));
+            }
+            let kills = kills.into_iter();
+            Case {
+                yaml,
+                script,
+                order,
+                stops,
+                kills: kills
+                    .map(|(at, acts, goal)| Kill { at, acts, goal })
+                    .collect(),
+                tries,
+            }
+        },
+    )
+}
+
+/// A case in which nothing depends on the moment: one thing after the other, nobody stops it, all answers are yes.
+fn calm() -> impl Strategy<Value = Case> {
+    let head = select(vec![
+        "",
+        "",
+        "on_failure: stop\n",
+        "guards: [{test.read: {}, that: result.n == 1}]\n",
+    ]);
+    let always = prop_oneof![2 => Just(Vec::new()), 1 => made::steps(false)];
+    (head, made::steps(false), always).prop_map(
+        |(head, steps, always): (_, Vec<Made>, Vec<Made>)| {
+            let mut written = Written::default();
+            written.is_honest = true;
+            let yaml = written.playbook(head, &steps, &always);
+            Case {
+                yaml,
+                script: format!("anybody says: yes\n{}", written.script),
+                order: 0,
+                stops: Vec::new(),
+                kills: Vec::new(),
+                tries: 0,
+            }
+        },
+    )
+}
+
+fn word_of(goal: Goal) -> &'static str {
+    match goal {
+        Goal::Work => "work",
+        Goal::RollBack => "roll back",
+        Goal::Cancel => "cancel",
+        Goal::GiveUp => "give up",
+    }
+}
+
+fn share(of: usize, thousandth: usize) -> usize {
+    1 + thousandth * (of - 1) / 1000
+}
+
+fn config() -> ProptestConfig {
+    // `PROPTEST_CASES` asks for more.
+    ProptestConfig {
+        failure_persistence: None,
+        max_shrink_iters: 4_000,
+        ..ProptestConfig::default()
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(config())]
 
     #[test]
-    fn every_run_ends_the_same_way_from_its_journal(
-        steps in vec(made(), 1..4),
-        always in any::<bool>(),
-        signal in 0..40_usize,
-        says in prop_oneof![Just("yes"), Just("no"), Just("skip"), Just("retry"), Just("undo"), Just("done")],
-    ) {
-        let mut yaml = "steps:\n".to_owned();
-        // A question after a failure is asked again and again where the answer is always to try again.
-        let mut script = format!("anybody says: {says}; {says}; {says}; {says}; stop\nresume: work; work; roll back\n");
-        write_steps(&steps, "s", 2, &mut yaml, &mut script);
-        if always {
-            yaml.push_str("always:\n  - id: z\n    test.read: {}\n");
+    fn whatever_happens_every_run_keeps_the_promises(case in case()) {
+        let plan = plan(&case.yaml);
+        let mut world = World::read(&case.script);
+        world.drifts = true;
+        world.order = case.order;
+        let mut story = Story::begin(&plan, world);
+        for stop in &case.stops {
+            story.stop_after(*stop);
         }
-        let plan = plan(&yaml);
-        let mut story = Story::begin(&plan, World::read(&script));
-        story.stop_after(signal);
         story.drive();
-        prop_assert!(matches!(story.state.mode(), Mode::Ended | Mode::Stopped));
+        invariants::hold(&story, &[])?;
+        invariants::every_answer(&story, share(story.events.len(), case.tries))?;
+        for kill in &case.kills {
+            let mut again = story.cut(share(story.events.len(), kill.at));
+            if again.state.mode() == Mode::Ended {
+                break;
+            }
+            if kill.acts {
+                again.crash_after_acting();
+            }
+            again.resume(kill.goal);
+            again.drive();
+            invariants::hold(&again, &[])?;
+            story = again;
+        }
+        if story.state.ended().is_some_and(|ended| ended.outcome == Outcome::Succeeded) {
+            let state = State::replay(&plan, &story.events).take_over();
+            let undoes = Some("abcdefghijkl".to_owned());
+            let mut second = Story::begin_on(&plan, story.world, state, Begun { undoes, ..begun() });
+            second.drive();
+            invariants::hold(&second, &story.events)?;
+        }
+    }
 
-        let mut state = State::new();
-        for (event, due) in story.events.iter().zip(&story.dues) {
-            state.apply(&plan, &stored(event));
-            let ids: Vec<_> = state.due().into_iter().map(|command| command.id).collect();
-            prop_assert_eq!(&ids, due);
-        }
-        prop_assert_eq!(state.mode(), story.state.mode());
-        prop_assert_eq!(state.counts(), story.state.counts());
-        prop_assert_eq!(state.is_dirty(), story.state.is_dirty());
-        prop_assert!(state.counts().values().sum::<usize>() > 0);
-        if state.mode() == Mode::Ended {
-            prop_assert!(!state.counts().contains_key("running"));
-        }
-        cut_everywhere(Same::Nothing, &story);
+    #[test]
+    fn a_calm_run_comes_to_the_same_end_however_it_is_cut(case in calm()) {
+        let plan = plan(&case.yaml);
+        let mut story = Story::begin(&plan, World::read(&case.script));
+        story.drive();
+        let some = Cuts { singles: 16, pairs: 16 };
+        cuts::at(some, Same::Everything, &story);
     }
 }

@@ -1,6 +1,13 @@
 //! Stopping by a signal or a failure, and going on.
 
-use super::{Same, check, check_cut};
+use super::{
+    Same, check, check_cut,
+    world::{line, plan, run},
+};
+use crate::{
+    event::{Event, Goal},
+    machine::Mode,
+};
 
 #[test]
 fn a_signal_in_parallel_work_lets_it_end_and_stops() {
@@ -492,4 +499,45 @@ fn a_message_is_sent_again_when_in_doubt() {
         ended succeeded
         ",
     );
+}
+
+#[test]
+fn what_a_guard_had_come_to_when_the_engine_died_is_due_once() {
+    check(
+        "guards: [{that: 1 == 2, else: not today}]
+steps:
+  - id: a
+    test.change: {}
+",
+        "",
+        "
+        Guard(0) is false not today (`1 == 2`)
+        ended refused
+        ",
+    );
+}
+
+#[test]
+fn a_run_that_cancel_only_stops_can_go_on() {
+    let plan = plan(
+        "on_failure: stop\nsteps:\n  - {id: a, test.change: {}}\n  - {id: b, test.read: {}}\n",
+    );
+    let story = run(&plan, "b: fail exit; ok\nresume: cancel; work");
+    assert_eq!(story.state.mode(), Mode::Ended, "{}", story.transcript());
+    assert_eq!(story.world.acted["a"], 1);
+}
+
+#[test]
+fn a_run_that_is_cancelled_just_before_its_end_does_not_end() {
+    let plan = plan("on_failure: stop\nsteps:\n  - id: g\n    group: [{id: a, test.change: {}}]\n");
+    let story = run(&plan, "");
+    let changed = |event: &Event| line(event) == "a changed";
+    let events = 1 + story.events.iter().position(changed).expect("it changes");
+    let mut again = story.cut(events);
+    again.resume(Goal::Cancel);
+    again.drive();
+    assert_eq!(again.state.mode(), Mode::Stopped);
+    again.resume(Goal::Work);
+    again.drive();
+    assert_eq!(again.end(), story.end());
 }

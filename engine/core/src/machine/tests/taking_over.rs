@@ -1,6 +1,9 @@
 //! A run that undoes what another one has left.
 
-use super::world::{Same, Story, begun, cut_everywhere, plan, run};
+use super::{
+    cuts,
+    world::{Same, Story, begun, plan, run},
+};
 use crate::{event::Begun, summary};
 
 fn undoing() -> Begun {
@@ -46,7 +49,7 @@ fn a_run_that_succeeded_is_undone_newest_first() {
     );
     assert_eq!(summary::exit_code(&second.state), 0);
     assert_eq!(second.state.counts().get("undone"), Some(&3));
-    cut_everywhere(Same::Everything, &second);
+    cuts::everywhere(Same::Everything, &second);
 }
 
 #[test]

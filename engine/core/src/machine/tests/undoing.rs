@@ -435,3 +435,37 @@ fn a_second_attempt_registers_no_second_undo() {
         ",
     );
 }
+
+#[test]
+fn what_a_person_has_done_is_undone_as_the_playbook_says() {
+    check(
+        "steps:
+  - id: a
+    manual: Swap the disk
+    rollback:
+      - {id: back, manual: Put the old disk in}
+  - id: b
+    manual: Leave it
+    rollback:
+      - {id: never, manual: Nothing to put back}
+  - id: c
+    test.read: {}
+",
+        "a ask: done; done; done
+        b ask: skip it; skip it; skip it
+        back ask: done; done; done
+        c: fail exit",
+        r#"
+        a answered by ann: {"done":{"remark":""}}
+        a ok
+        b answered by ann: {"skip":{"remark":"it"}}
+        b skipped left out by a person: it
+        c failed (exit: do it) -> rollback
+        rolling back: step `c` failed: do it
+        a/rollback/back answered by ann: {"done":{"remark":""}}
+        a/rollback/back ok
+        a undone
+        ended rolled_back
+        "#,
+    );
+}

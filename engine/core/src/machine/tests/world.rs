@@ -9,6 +9,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::cuts;
 use crate::{
     diagnostic::{Diagnostic, Source},
     event::{Ask, Begun, Body, Event, FailOn, Finding, Goal, Reply, StepState, Stop, UndoResult},
@@ -192,11 +193,18 @@ pub(super) struct World {
     /// Whether a person sits at the terminal.
     pub attended: bool,
     at: i64,
+    /// Whether a question is written down before anybody hears it. Most transcripts are shorter without.
+    writes_questions: bool,
+    /// Whether the state before a change is another one at each look.
+    pub drifts: bool,
+    /// In which order the answers come: 0 is the order of the commands, each other number another one.
+    pub order: u64,
 }
 
 impl World {
     /// A line of the script is `step: outcome; outcome`, with a phase behind the step (`look`, `probe`, `undo`,
-    /// `ask`) where it is not what the step does; or `resume: work; roll back`, `signal: LINE`, `unknown: step`.
+    /// `ask`) where it is not what the step does; or `resume: work; roll back`, `signal: LINE`, `unknown: step`,
+    /// `questions: written`.
     pub(super) fn read(script: &str) -> World {
         let mut world = World::default();
         world.tell(script);
@@ -215,6 +223,7 @@ impl World {
             let outcomes = rest.split(';').map(|outcome| outcome.trim().to_owned());
             match name {
                 "resume" => world.goals = outcomes.map(|goal| goal_of(&goal)).collect(),
+                "questions" => world.writes_questions = rest == "written",
                 "signal" => world.signals.push_back((Stop::Keep, rest.to_owned())),
                 "cancelled" => world.signals.push_back((Stop::Cancel, rest.to_owned())),
                 "undone" => world.signals.push_back((Stop::RollBack, rest.to_owned())),
@@ -232,7 +241,8 @@ impl World {
         }
     }
 
-    fn next(&mut self, step: &str, phase: &str) -> Option<String> {
+    /// Returns under which name the script speaks of a step.
+    fn key(&self, step: &str, phase: &str) -> String {
         let step = match step.is_empty() {
             true => "run",
             false => step,
@@ -240,15 +250,33 @@ impl World {
         // A round of a loop may have its own words, or share those of its step.
         let (_, id) = step.rsplit_once('/').unwrap_or(("", step));
         let own = format!("{step} {phase}");
-        let key = match self.script.contains_key(&own) {
+        match self.script.contains_key(&own) {
             true => own,
             false => format!("{id} {phase}"),
-        };
+        }
+    }
+
+    fn next(&mut self, step: &str, phase: &str) -> Option<String> {
+        let key = self.key(step, phase);
         let queue = self.script.get_mut(&key)?;
         match queue.len() {
             1 if !["do", "ask", "require"].contains(&phase) => queue.front().cloned(),
             _ => queue.pop_front(),
         }
+    }
+
+    /// Returns the one of some works that comes first.
+    fn pick(&mut self, works: &[usize]) -> Option<usize> {
+        if self.order == 0 || works.is_empty() {
+            return works.first().copied();
+        }
+        self.order = self
+            .order
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1)
+            | 1;
+        let (choices, dice) = (works.len() as u64, self.order >> 33);
+        works.get((dice % choices) as usize).copied()
     }
 
     fn is_done(&self, step: &str) -> bool {
@@ -283,11 +311,11 @@ pub(super) struct Story<'p> {
     pub worlds: Vec<World>,
     keeps_worlds: bool,
     /// After how many events a signal comes.
-    signal_after: Option<usize>,
+    signals_after: Vec<usize>,
     /// After each event: what is due then.
     pub dues: Vec<Vec<CommandId>>,
     /// Where a run that takes over another one begins.
-    base: State,
+    pub base: State,
 }
 
 #[derive(Clone, Debug)]
@@ -312,7 +340,7 @@ impl<'p> Story<'p> {
             plan,
             base: state.clone(),
             keeps_worlds: true,
-            signal_after: None,
+            signals_after: Vec::new(),
             dues: Vec::new(),
             state,
             world,
@@ -334,8 +362,8 @@ impl<'p> Story<'p> {
             plan: self.plan,
             base: self.base.clone(),
             keeps_worlds: true,
-            signal_after: None,
-            dues: Vec::new(),
+            signals_after: Vec::new(),
+            dues: self.dues[..events].to_vec(),
             state,
             world: self.worlds[events - 1].clone(),
             events: self.events[..events].to_vec(),
@@ -355,6 +383,7 @@ impl<'p> Story<'p> {
         let line = line(&event);
         self.state.apply(self.plan, &event);
         self.events.push(event);
+        self.check_decided();
         self.queue
             .extend(self.state.decide().into_iter().map(Work::Take));
         let settled = matches!(self.state.mode(), Mode::Stopped | Mode::Ended);
@@ -366,7 +395,7 @@ impl<'p> Story<'p> {
         let signal = self.world.signals.front().cloned();
         let signal = signal.filter(|(_, after)| *after == line);
         let is_signalled = signal.is_some();
-        if (is_signalled || self.signal_after == Some(self.events.len())) && !settled {
+        if (is_signalled || self.signals_after.contains(&self.events.len())) && !settled {
             if is_signalled {
                 self.world.signals.pop_front();
             }
@@ -384,9 +413,27 @@ impl<'p> Story<'p> {
         self.keep_world();
     }
 
+    /// What an event makes due is due, and nothing is due twice.
+    fn check_decided(&self) {
+        let due: Vec<CommandId> = self.state.due().into_iter().map(|due| due.id).collect();
+        for (index, id) in due.iter().enumerate() {
+            assert!(
+                !due[..index].contains(id),
+                "{id:?} is due twice:\n{}",
+                self.transcript()
+            );
+        }
+        for command in self.state.decide() {
+            assert!(
+                due.contains(&command.id),
+                "{command:?} is decided and not due"
+            );
+        }
+    }
+
     /// Lets a signal come after so many events.
     pub(super) fn stop_after(&mut self, events: usize) {
-        self.signal_after = Some(events);
+        self.signals_after.push(events);
     }
 
     fn keep_world(&mut self) {
@@ -468,7 +515,10 @@ impl<'p> Story<'p> {
             },
             _ => None,
         };
-        let now = self.queue.iter().position(|work| sleeper(work).is_none());
+        let awake = self.queue.iter().enumerate();
+        let awake = awake.filter(|(_, work)| sleeper(work).is_none());
+        let awake: Vec<usize> = awake.map(|(index, _)| index).collect();
+        let now = self.world.pick(&awake);
         let next = now.or_else(|| {
             let sleepers = self.queue.iter().enumerate();
             let first = sleepers.min_by_key(|(_, work)| sleeper(work));
@@ -551,7 +601,12 @@ impl<'p> Story<'p> {
             }
             Job::Undo { record, .. } => self.undo(id, &record),
             Job::Sleep(_) => self.answer(&id, Answer::Slept),
-            Job::Ask(question) => self.ask(&id, &question.ask),
+            Job::Ask(question) => {
+                if self.world.writes_questions {
+                    self.write(&id.step, Body::Asked((*question).clone()));
+                }
+                self.ask(&id, &question.ask)
+            }
         }
     }
 
@@ -571,6 +626,10 @@ impl<'p> Story<'p> {
             return self.look_result(id, task, "do").map(Looked::Done);
         }
         let done = self.world.is_done(&id.step);
+        let was = match self.world.drifts {
+            true => self.world.at,
+            false => 0,
+        };
         match self.world.next(&id.step, "look").as_deref() {
             Some("unclear") => Ok(Looked::Unclear),
             Some(outcome) if outcome.starts_with("fail") => {
@@ -580,7 +639,7 @@ impl<'p> Story<'p> {
                 outcome_of(&outcome.replacen("done", "ok", 1)).map(Looked::Done)
             }
             other if !done => Ok(Looked::Needed {
-                before: Value::map(Fields::from([("was".to_owned(), Value::Int(0))])),
+                before: Value::map(Fields::from([("was".to_owned(), Value::Int(was))])),
                 summary: other.unwrap_or("0 -> 1").to_owned(),
                 diff: None,
             }),
@@ -594,7 +653,8 @@ impl<'p> Story<'p> {
             None => Ok(own_result(task)),
         };
         match &result {
-            Ok(_) => self.world.act(&id.step),
+            Ok(_) if task.effect > Effect::Read => self.world.act(&id.step),
+            Ok(_) => {}
             Err(failure) if failure.message == "do it half" => {
                 self.world.done.insert(id.step.to_string(), true);
             }
@@ -675,25 +735,39 @@ impl<'p> Story<'p> {
         }
     }
 
-    /// Does what is under way in the world, without anything being written down.
-    pub(super) fn crash_after_acting(&mut self) {
+    /// Does what is under way in the world, without anything being written down; returns whether anything was.
+    pub(super) fn crash_after_acting(&mut self) -> bool {
+        let mut acted = false;
         for Command { id, job } in self.state.due() {
-            let kind = match job {
-                Job::Perform { task, .. } => task.kind,
-                Job::Notify { .. } => "notify".to_owned(),
+            match job {
+                Job::Perform { task, .. } if task.effect > Effect::Read => {}
+                Job::Undo { .. } => {
+                    acted |= self.crash_after_undoing(&id.step);
+                    continue;
+                }
                 _ => continue,
-            };
+            }
             let started = self.state.is_acting(&id.step);
             let fails = self
                 .world
                 .script
-                .get(&format!("{} do", id.step))
+                .get(&self.world.key(&id.step, "do"))
                 .and_then(|queue| queue.front())
                 .is_some_and(|outcome| !outcome.starts_with("ok"));
-            if started && !fails && kind != "notify" {
+            if started && !fails {
+                self.world.next(&id.step, "do");
                 self.world.act(&id.step);
+                acted = true;
             }
         }
+        acted
+    }
+
+    fn crash_after_undoing(&mut self, step: &str) -> bool {
+        let mut events = self.events.iter().rev();
+        let last = events.find(|event| &*event.step == step);
+        let begun = last.is_some_and(|event| matches!(event.body, Body::Undoing { .. }));
+        begun && self.world.done.insert(step.to_owned(), false) == Some(true)
     }
 
     /// Keeps no worlds from here on: a long run that is not cut needs none.
@@ -732,6 +806,11 @@ impl<'p> Story<'p> {
         for (key, _) in done {
             write!(text, "\nleft: {key}").expect("text can be written");
         }
+        if let Some(ended) = self.state.ended() {
+            let outputs = Value::map(ended.outputs.clone()).to_stored();
+            write!(text, "\ngives: {outputs}\ndirty: {:?}", ended.dirty)
+                .expect("text can be written");
+        }
         text
     }
 }
@@ -748,7 +827,8 @@ fn action(task: &Task) -> Description {
     Description::new(format!("{} {}", task.kind, task.arguments.display()))
 }
 
-fn undo(id: &CommandId, task: &Task) -> Option<UndoRecord> {
+/// Returns the undo that a step of a fake kind has.
+pub(super) fn undo(id: &CommandId, task: &Task) -> Option<UndoRecord> {
     let again = match task.kind.as_str() {
         AGAIN => Some(task.arguments.get("of")?.as_str()?.to_owned()),
         CHANGES => None,
@@ -937,7 +1017,7 @@ pub(super) fn check_cut(same: Same, yaml: &str, script: &str, expect: &str) {
         expect.join("\n"),
         found.join("\n")
     );
-    cut_everywhere(same, &story);
+    cuts::everywhere(same, &story);
 }
 
 /// Runs a playbook to where it ends or stops.
@@ -947,70 +1027,15 @@ pub(super) fn run<'p>(plan: &'p Plan, script: &str) -> Story<'p> {
     story
 }
 
-/// Cuts a run after every event, with what is at work then done and not done, and compares the ends.
-#[track_caller]
-pub(super) fn cut_everywhere(same: Same, story: &Story<'_>) {
-    for events in 1..=story.events.len() {
-        for acts in [false, true] {
-            let mut again = story.cut(events);
-            let begins = again.transcript();
-            if again.state.mode() == Mode::Ended {
-                assert!(again.state.due().is_empty());
-                continue;
-            }
-            if acts {
-                again.crash_after_acting();
-            }
-            if !matches!(again.state.mode(), Mode::Stopped | Mode::Waiting) {
-                again.resume(Goal::Work);
-            }
-            again.drive();
-            let case = || {
-                let whole = again.transcript();
-                format!(
-                    "cut after {events} (acts: {acts})\n{begins}-- cut --\n{}\nuncut:\n{}",
-                    &whole[begins.len()..],
-                    story.transcript()
-                )
-            };
-            for event in &story.events[..events] {
-                if matches!(&event.body, Body::Finished(finished) if finished.state == StepState::Changed)
-                {
-                    let key = &*event.step;
-                    let (then, now) = (&story.worlds[events - 1].acted, &again.world.acted);
-                    assert_eq!(
-                        then.get(key),
-                        now.get(key),
-                        "{key} is done again: {}",
-                        case()
-                    );
-                }
-            }
-            if same == Same::Everything {
-                assert_eq!(again.end(), story.end(), "{}", case());
-                assert_eq!(again.world.acted, story.world.acted, "{}", case());
-            }
-            if same == Same::Outcome {
-                assert_eq!(
-                    again.end().lines().next(),
-                    story.end().lines().next(),
-                    "{}",
-                    case()
-                );
-            }
-        }
-    }
-}
-
 impl State {
-    fn is_acting(&self, key: &str) -> bool {
+    pub(super) fn is_acting(&self, key: &str) -> bool {
         self.keys
             .get(key)
             .is_some_and(|frame| self.frames[*frame].acting)
     }
 
     /// Returns how each step stands, by its address.
-    fn standing(&self) -> BTreeMap<String, StepState> {
+    pub(super) fn standing(&self) -> BTreeMap<String, StepState> {
         self.keys
             .iter()
             .filter(|(key, _)| !key.is_empty())
