@@ -17,6 +17,7 @@ components=(
     supervisorctl:supervisor
     df:coreutils
     openssl:openssl
+    python3:python3
     script:bsdutils
     strace:strace
     setsid:util-linux

@@ -2,11 +2,13 @@
 
 mod harness;
 
+mod audit;
 mod bad_input;
 mod cancel;
 mod crash;
 mod daily_health;
 mod full_disk;
+mod housekeeping;
 mod journal_faults;
 mod kills;
 mod locked_runs;

@@ -239,7 +239,7 @@ fn every_shipped_playbook_is_inside_the_program() {
 #[test]
 fn the_schemas_are_what_the_program_prints() {
     let sandbox = Sandbox::new();
-    for which in ["playbook", "kinds", "output", "plan"] {
+    for which in ["playbook", "kinds", "output", "plan", "audit"] {
         let printed = sandbox.runwright(&["schema", which]).code(0).stdout;
         let kept =
             fs::read_to_string(root().join(format!("schemas/{which}.json"))).unwrap_or_default();
@@ -273,7 +273,12 @@ fn every_command_of_the_readme_exists() {
     for command in commands {
         let mut words = command.split_whitespace();
         let name = words.next().expect("a command");
-        let help = sandbox.runwright(&[name, "--help"]).code(0).stdout;
+        let mut arguments = vec![name];
+        if matches!(name, "audit" | "journal") {
+            arguments.push(words.next().expect("a command of its own"));
+        }
+        arguments.push("--help");
+        let help = sandbox.runwright(&arguments).code(0).stdout;
         for flag in words.filter(|word| word.starts_with("--")) {
             assert!(help.contains(flag), "`{command}`: {name} has no {flag}");
         }

@@ -2,12 +2,14 @@
 
 pub(crate) mod answer;
 pub(crate) mod approve;
+pub(crate) mod audit;
 pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod deny;
 pub(crate) mod describe;
 pub(crate) mod guard;
 pub(crate) mod history;
+pub(crate) mod journal;
 pub(crate) mod list;
 pub(crate) mod locks;
 pub(crate) mod logs;

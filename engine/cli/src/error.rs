@@ -47,6 +47,17 @@ impl CliError {
         }
     }
 
+    /// Gives it another exit code.
+    pub(crate) fn code(self, code: u8) -> CliError {
+        CliError { code, ..self }
+    }
+
+    /// Returns it in a line.
+    pub(crate) fn line(&self) -> String {
+        let causes = self.causes.iter().map(|cause| format!(": {cause}"));
+        self.message.clone() + &causes.collect::<String>()
+    }
+
     /// Turns it into one that says that nothing was done.
     pub(crate) fn refusing(mut self) -> CliError {
         self.code = exit::REFUSED;
@@ -119,7 +130,9 @@ macro_rules! from_storage {
 from_storage!(
     runwright_local::journal::JournalError,
     runwright_local::home::HomeError,
-    runwright_local::folder::FolderError
+    runwright_local::folder::FolderError,
+    runwright_local::signature::KeyError,
+    runwright_local::lock::LockError
 );
 
 /// What somebody else has is a refusal, with each way out as a hint of its own.

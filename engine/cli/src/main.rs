@@ -54,6 +54,8 @@ enum Command {
     History(history::History),
     Show(show::Show),
     Logs(logs::Logs),
+    Audit(audit::Audit),
+    Journal(journal::Journal),
     Locks(locks::Locks),
     Schema(schema::Schema),
     /// End what a run leaves running when it dies; started by the run itself
@@ -81,6 +83,8 @@ fn main() -> ExitCode {
         Command::History(args) => history::history(&settings, &args),
         Command::Show(args) => show::show(&settings, &args),
         Command::Logs(args) => logs::logs(&settings, &args),
+        Command::Audit(args) => audit::audit(&settings, &args),
+        Command::Journal(args) => journal::journal(&settings, &args),
         Command::Locks(args) => locks::locks(&settings, &args),
         Command::Schema(args) => schema::schema(&settings, &args),
         Command::Guard => guard::guard(),

@@ -101,6 +101,8 @@ pub(crate) struct Attendance<'a> {
     pub(crate) run: &'a str,
     /// Who has started it.
     pub(crate) starter: &'a str,
+    /// The umask that its processes start with.
+    pub(crate) umask: u32,
     /// Why it is gone on with, where a person has said it.
     pub(crate) reason: &'a str,
 }
@@ -136,8 +138,11 @@ pub(crate) fn surroundings(
         wait,
         run,
         starter,
+        umask,
         reason,
     } = attendance;
+    // What is started inherits it: a run that is taken up elsewhere goes on as it began.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
     let reporter = reporter(settings, run);
     let asker = Terminal {
         yes: answers.yes,
@@ -155,6 +160,7 @@ pub(crate) fn surroundings(
         clock: Arc::new(settings::clock()),
         // This very program, also when its file was replaced meanwhile.
         guard: vec!["/proc/self/exe".to_owned(), guard::NAME.to_owned()],
+        signer: settings.signer()?,
         manner: Manner {
             attended: answers.attended(),
             wait_for_locks: wait.longest(),
@@ -165,6 +171,9 @@ pub(crate) fn surroundings(
         locks: Settings::locks_path(),
     })
 }
+
+/// How long a run's end is spent on what lapsed undos of earlier runs keep: the rest waits for the next one.
+const UPKEEP: Duration = Duration::from_secs(2);
 
 /// Makes a run and drives it to its end, or to where it stops; returns its exit code.
 pub(crate) fn drive(make: impl Future<Output = Result<Run, RunError>>) -> Result<u8, CliError> {
@@ -179,7 +188,17 @@ pub(crate) fn drive(make: impl Future<Output = Result<Run, RunError>>) -> Result
             }
             run = make => run?,
         };
-        Ok::<_, CliError>(run.drive(interrupts).await?)
+        let (upkeep, is_signing) = (run.upkeep(), run.is_signing());
+        let summary = run.drive(interrupts).await?;
+        if is_signing && summary.signed_by.is_none() {
+            eprintln!("warning: the head of this run could not be signed; `--log warn` says why");
+        }
+        // What can't be given up now is tried again after the next run; `journal sweep` says why.
+        match upkeep.sweep(settings::clock().now(), Some(UPKEEP)).await {
+            Ok(swept) => tracing::debug!(?swept, "lapsed undos"),
+            Err(error) => tracing::warn!(%error, "lapsed undos could not be looked for"),
+        }
+        Ok::<_, CliError>(summary)
     });
     // A question that nobody answered may still hold a thread.
     runtime.shutdown_background();

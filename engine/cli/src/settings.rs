@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     env,
     io::{IsTerminal, stderr, stdin, stdout},
+    sync::Arc,
 };
 
 use camino::Utf8PathBuf;
@@ -12,9 +13,11 @@ use runwright_core::{
     diagnostic::Colour,
     kind::{Children, Digest},
 };
-use runwright_local::{home::Home, journal::Journal, locks::DEFAULT_FOLDER, run::Clock};
+use runwright_local::{
+    home::Home, journal::Journal, locks::DEFAULT_FOLDER, run::Clock, signature::SignKey,
+};
 
-use crate::error::CliError;
+use crate::{error::CliError, exit};
 
 /// Settings that mean the same for every command
 #[derive(Args, Clone)]
@@ -43,6 +46,16 @@ pub(crate) struct Settings {
         help_heading = "Settings"
     )]
     output: OutputForm,
+
+    /// Sign the head of every run with this key when it ends or stops; `runwright audit keygen` makes one
+    #[arg(
+        long,
+        env = "RUNWRIGHT_SIGN_KEY",
+        global = true,
+        value_name = "FILE",
+        help_heading = "Settings"
+    )]
+    sign_key: Option<Utf8PathBuf>,
 
     /// Log what the engine itself does, for example `debug`
     #[arg(
@@ -130,6 +143,35 @@ impl Settings {
         }
     }
 
+    /// Returns the journal as it stands now, to prove it, or none where there are no runs yet.
+    pub(crate) fn journal_to_prove(&self) -> Result<Option<Journal>, CliError> {
+        match Home::find(&self.home_path()?)? {
+            Some(home) => Ok(Journal::hold(&home)?),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the folder of the home, there or not.
+    pub(crate) fn home_folder(&self) -> Result<Utf8PathBuf, CliError> {
+        self.home_path()
+    }
+
+    /// Returns the key that heads are signed with, where one is wanted; one that can't be used is refused.
+    pub(crate) fn signer(&self) -> Result<Option<Arc<SignKey>>, CliError> {
+        // An empty variable is none.
+        let Some(path) = self
+            .sign_key
+            .as_ref()
+            .filter(|path| !path.as_str().is_empty())
+        else {
+            return Ok(None);
+        };
+        match SignKey::read(path) {
+            Ok(key) => Ok(Some(Arc::new(key))),
+            Err(error) => Err(CliError::from(error).code(exit::REFUSED)),
+        }
+    }
+
     /// Returns the folder of the locks, which all users of the machine share.
     pub(crate) fn locks_path() -> Utf8PathBuf {
         match variable("RUNWRIGHT_LOCKS").filter(|path| !path.is_empty()) {
@@ -141,6 +183,9 @@ impl Settings {
     /// Returns the arguments that give another process the same settings.
     pub(crate) fn handed_on(&self) -> Result<Vec<String>, CliError> {
         let mut arguments = vec!["--home".to_owned(), self.home_path()?.into_string()];
+        if let Some(key) = &self.sign_key {
+            arguments.extend(["--sign-key".to_owned(), absolute(key).into_string()]);
+        }
         for folder in &self.playbooks {
             arguments.extend(["--playbooks".to_owned(), absolute(folder).into_string()]);
         }

@@ -8,6 +8,7 @@ use crate::{
     event::{Ended, FailOn, Finding, Outcome, Question, StepKey},
     machine::{Mode, State},
     plan::Severity,
+    units::Time,
     value::Fields,
 };
 
@@ -42,11 +43,28 @@ pub struct Summary {
     pub questions: Vec<Open>,
     /// How many changes can still be undone by `rollback`.
     pub undoable: usize,
+    /// The changes that `rollback` can undo, in the order in which it would.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undos: Vec<OpenUndo>,
     /// How long it took, in milliseconds.
     pub took_ms: i64,
     /// The hash of the run's last event: whoever keeps it can tell later whether the journal was altered.
     #[serde(default)]
     pub head: String,
+    /// The fingerprint of the key that the head is signed by, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
+}
+
+/// A change that can be undone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenUndo {
+    /// The step's address.
+    pub step: StepKey,
+    /// The undo in a line.
+    pub summary: String,
+    /// Until when it is possible; none: as long as the journal keeps the run.
+    pub until: Option<Time>,
 }
 
 /// A finding and the step that made it.
@@ -84,6 +102,17 @@ impl Summary {
             .collect();
         findings.sort_by_key(|found| std::cmp::Reverse(found.finding.severity));
         let ended = state.ended();
+        let undos: Vec<OpenUndo> = state
+            .open_undos()
+            .into_iter()
+            .zip(state.open_until())
+            .filter(|((_, _, possible), _)| *possible)
+            .map(|((step, summary, _), (_, until))| OpenUndo {
+                step,
+                summary,
+                until,
+            })
+            .collect();
         Summary {
             run: begun.map(|begun| begun.run.to_string()).unwrap_or_default(),
             playbook: begun
@@ -105,13 +134,11 @@ impl Summary {
                 .map(|ended: &Ended| ended.dirty.clone())
                 .unwrap_or_default(),
             questions: open_questions(state),
-            undoable: state
-                .open_undos()
-                .iter()
-                .filter(|(_, _, possible)| *possible)
-                .count(),
+            undoable: undos.len(),
+            undos,
             took_ms: state.now().milliseconds - state.started_at().milliseconds,
             head: head.to_owned(),
+            signed_by: None,
         }
     }
 }

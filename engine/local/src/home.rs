@@ -24,7 +24,7 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::unistd::{Uid, User};
 
-pub use self::reserve::{RESERVE, ROOM};
+pub use self::reserve::{RESERVE, ROOM, Room};
 
 /// A home that was checked: ours alone, and on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

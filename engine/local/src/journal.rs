@@ -8,6 +8,7 @@
 
 pub mod chain;
 mod error;
+mod evidence;
 mod inbox;
 mod prune;
 mod read;
@@ -16,6 +17,7 @@ mod schema;
 mod store;
 #[cfg(test)]
 mod testing;
+mod undos;
 mod verify;
 mod writer;
 
@@ -25,16 +27,21 @@ use camino::Utf8PathBuf;
 
 use self::store::Store;
 pub use self::{
-    chain::EventHash,
+    chain::{EventHash, StoneText},
     error::JournalError,
+    evidence::{KeptSignature, KeptStone},
     inbox::{Message, NewMessage},
-    prune::Stone,
+    prune::{Stone, Weight},
     read::{Begun, Event, Events, RunFilter},
-    rows::{FindingRow, Row, RunRecord, RunRow, StepRow},
-    verify::{Difference, Verification, VerifiedRun},
+    rows::{FindingRow, Row, RunRecord, RunRow, StepRow, UndoRow},
+    undos::KeptUndo,
+    verify::{Difference, Verification, VerifiedRun, Walked},
     writer::{Appended, NewEvent, RunWriter},
 };
-use crate::{home::Home, lock::Lock};
+use crate::{
+    home::{Home, Room},
+    lock::Lock,
+};
 
 /// Whether a commit must have reached the disk before it is reported as done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +81,17 @@ impl Journal {
     /// As [`Journal::open`].
     pub fn find(home: &Home) -> Result<Option<Journal>, JournalError> {
         let store = Store::find(home)?;
+        Ok(store.map(|store| Journal::over(home, store)))
+    }
+
+    /// Opens the journal of `home` as it stands now, to prove it: nothing is written, an older one is not migrated, and
+    /// what is appended meanwhile is not seen. `None` when there are no runs yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::open`].
+    pub fn hold(home: &Home) -> Result<Option<Journal>, JournalError> {
+        let store = Store::hold(home)?;
         Ok(store.map(|store| Journal::over(home, store)))
     }
 
@@ -118,20 +136,40 @@ impl Journal {
         self.home.restore_reserve()
     }
 
-    /// Refuses to let a change begin on a disk that is full: its failure and its undo might not be written down.
+    /// Returns how much room there is for a run that changes something.
     ///
     /// # Errors
     ///
-    /// [`JournalError::NoRoom`] when the reserve was given up and little else is free.
-    pub fn need_room(&self) -> Result<(), JournalError> {
-        let has_room = self.home.has_room().map_err(|source| JournalError::Io {
-            action: "set space aside in",
-            path: self.home.path().to_owned(),
-            source,
-        })?;
-        has_room.then_some(()).ok_or_else(|| JournalError::NoRoom {
+    /// [`JournalError::NoRoom`] when the disk is full and the reserve was given up.
+    pub fn room(&self) -> Result<Room, JournalError> {
+        let room = self.home.room().map_err(self.no_answer())?;
+        room.ok_or_else(|| self.no_room())
+    }
+
+    /// Refuses to let a change begin on a disk that is full: its failure and its undo might not be written down. A run
+    /// that began on a full disk may use the reserve, because it may be the one that makes room.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::NoRoom`] when there is too little left for that.
+    pub fn need_room(&self, began: Room) -> Result<(), JournalError> {
+        let has_room = self.home.has_room(began).map_err(self.no_answer())?;
+        has_room.then_some(()).ok_or_else(|| self.no_room())
+    }
+
+    fn no_room(&self) -> JournalError {
+        JournalError::NoRoom {
             home: self.home.path().to_owned(),
-        })
+        }
+    }
+
+    fn no_answer(&self) -> impl FnOnce(std::io::Error) -> JournalError {
+        let path = self.home.path().to_owned();
+        move |source| JournalError::Io {
+            action: "set space aside in",
+            path,
+            source,
+        }
     }
 
     fn over(home: &Home, store: Store) -> Journal {

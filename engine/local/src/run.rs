@@ -56,8 +56,13 @@ pub use self::{
 pub(crate) use self::{requires::missing, work::treat};
 use crate::{
     fault::{self, Point},
+    folder::RunFolder,
+    home::Room,
     journal::{Journal, JournalError, NewEvent, Row, RunWriter, Sync},
+    lock::Lock,
     locks::{Held, LocksError},
+    signature::SignKey,
+    sweep::{Upkeep, hold},
 };
 
 /// The kinds by name.
@@ -79,6 +84,8 @@ pub struct Surroundings {
     pub vault: Arc<Vault>,
     /// What time it is.
     pub clock: Arc<Clock>,
+    /// What signs the head when the run comes to rest.
+    pub signer: Option<Arc<SignKey>>,
     /// The folder of the locks that all users of the machine share.
     pub locks: Utf8PathBuf,
     /// The command, first its program, that calls [`keep`] with its standard input: it ends the steps' processes when
@@ -174,7 +181,13 @@ pub struct Run {
     writer: RunWriter,
     around: Surroundings,
     projector: Projector,
+    /// The folders of the runs that this one undoes or goes on from, the nearest first.
+    earlier: Arc<[RunFolder]>,
+    /// Of the run that this one undoes: nobody else undoes it meanwhile, or gives up what its undos keep.
+    _undone: Option<Lock>,
     held: Option<Held>,
+    /// How much room the disk had when this process took the run up.
+    room: Room,
     begun: Arc<Begun>,
     children: Arc<Children>,
     seq: u64,
@@ -263,9 +276,10 @@ impl Run {
         begun: Begun,
         around: Surroundings,
     ) -> Result<Run, RunError> {
-        if plan.effect() > Effect::Read {
-            journal.need_room()?;
-        }
+        let room = match plan.effect() {
+            Effect::Read => Room::Plenty,
+            _ => journal.room()?,
+        };
         let sync = if plan.effect() > Effect::Read {
             Sync::Yes
         } else {
@@ -273,6 +287,7 @@ impl Run {
         };
         let writer = begin_with_texts(journal, &plan, &begun.run, sync)?;
         let mut run = Run::new(plan, State::new(), writer, around, begun);
+        run.room = room;
         run.write_begun()?;
         Ok(run)
     }
@@ -289,9 +304,12 @@ impl Run {
         begun: Begun,
         around: Surroundings,
     ) -> Result<Run, RunError> {
+        let undone = begun.undoes.as_deref();
+        let undone = undone.map(|undone| hold(journal, undone)).transpose()?;
         let held = locking::again(journal, &begun, &around, state.held(), true).await?;
         let writer = begin_with_texts(journal, &plan, &begun.run, Sync::Yes)?;
         let mut run = Run::new(plan, state.take_over(), writer, around, begun);
+        run._undone = undone.flatten();
         run.held = held;
         run.write_begun()?;
         Ok(run)
@@ -347,12 +365,15 @@ impl Run {
         goal: Goal,
         around: Surroundings,
     ) -> Result<Run, RunError> {
-        if goal == Goal::Work && plan.effect() > Effect::Read {
-            journal.need_room()?;
-        }
+        let room = match plan.effect() {
+            effect if goal == Goal::Work && effect > Effect::Read => journal.room()?,
+            _ => Room::Reserve,
+        };
         let writer = journal.reopen(run)?;
         step_lock::sweep(writer.folder());
-        let (state, events) = replay(journal, &plan, run)?;
+        let (state, mut projector, events) = project(journal, &plan, run)?;
+        // They are in the journal already.
+        projector.rows();
         let begun = state
             .begun()
             .map(|begun| (**begun).clone())
@@ -361,10 +382,15 @@ impl Run {
                 kind: "begun".to_owned(),
             })?;
         around.clock.not_before(state.now());
+        let undone = begun.undoes.as_deref();
+        let undone = undone.map(|undone| hold(journal, undone)).transpose()?;
         let is_changed = state.is_dirty();
         let held = locking::again(journal, &begun, &around, state.held(), is_changed).await?;
         let mut run = Run::new(plan, state, writer, around, begun);
         run.held = held;
+        run.room = room;
+        run._undone = undone.flatten();
+        run.projector = projector;
         run.seq = events;
         run.write(&Event {
             at: run.around.clock.now(),
@@ -397,13 +423,16 @@ impl Run {
     ) -> Run {
         Run {
             guard: Arc::new(Guard::new(around.guard.clone())),
+            earlier: earlier(writer.journal(), &begun).into(),
             terminal: Terminal::default(),
             plan,
             state,
             writer,
             around,
             projector: Projector::default(),
+            _undone: None,
             held: None,
+            room: Room::Reserve,
             children: Arc::new(begun.children.clone()),
             begun: Arc::new(begun),
             seq: 0,
@@ -423,6 +452,21 @@ impl Run {
             stopping: false,
             abandoned: false,
         }
+    }
+
+    /// Returns what is to be done once the run is over, whoever it belongs to.
+    pub fn upkeep(&self) -> Upkeep {
+        Upkeep {
+            journal: self.writer.journal().clone(),
+            kinds: self.around.kinds.clone(),
+            host: self.begun.host.clone(),
+            machine: self.begun.machine.clone(),
+        }
+    }
+
+    /// Returns whether its head is to be signed.
+    pub fn is_signing(&self) -> bool {
+        self.around.signer.is_some()
     }
 
     /// Works until the run has ended or stopped; returns what became of it.
@@ -642,7 +686,7 @@ impl Run {
     fn accept(&mut self, command: Command) -> Result<(), RunError> {
         let Command { id, job } = command;
         if self.begins_a_change(&job)
-            && let Err(error) = self.writer.journal().need_room()
+            && let Err(error) = self.writer.journal().need_room(self.room)
         {
             let failure = Failure::refused("begin a change that might not be written down")
                 .because(&error)
@@ -796,7 +840,14 @@ impl Run {
             .head()
             .map(|head| head.to_string())
             .unwrap_or_default();
-        let summary = Summary::of(&self.state, &head);
+        let mut summary = Summary::of(&self.state, &head);
+        if let Some(key) = self.around.signer.clone() {
+            match self.writer.sign(&key) {
+                Ok(()) => summary.signed_by = Some(key.public().fingerprint()),
+                // What happened is in the journal; that nobody vouches for it stands in the summary.
+                Err(error) => tracing::warn!(%error, "the head could not be signed"),
+            }
+        }
         self.around
             .reporter
             .lock()
@@ -835,6 +886,27 @@ fn begin_with_texts(
     }
 }
 
+/// Returns the folders of the runs that a run undoes or goes on from, the nearest first.
+fn earlier(journal: &Journal, begun: &Begun) -> Vec<RunFolder> {
+    let before = |begun: &Begun| {
+        let continued = begun.continues.as_ref().map(|continued| &continued.run);
+        begun.undoes.as_ref().or(continued).cloned()
+    };
+    let mut folders = Vec::new();
+    let mut next = before(begun);
+    while let Some(run) = next {
+        folders.extend(RunFolder::find(journal.home(), &run));
+        let first = events(journal, &run)
+            .ok()
+            .and_then(|events| events.into_iter().next());
+        next = match first.map(|event| event.body) {
+            Some(Body::Begun(begun)) => before(&begun),
+            _ => None,
+        };
+    }
+    folders
+}
+
 /// Ends the run in `state`, from which `run` goes on.
 fn hand_over(
     plan: &Plan,
@@ -864,6 +936,11 @@ fn hand_over(
         data: &data,
     };
     writer.append(&[event], &projector.rows(), Sync::Yes)?;
+    if let Some(key) = &run.around.signer
+        && let Err(error) = writer.sign(key)
+    {
+        tracing::warn!(%error, "the head of the earlier run could not be signed");
+    }
     Ok(())
 }
 
@@ -893,6 +970,31 @@ pub fn replay(journal: &Journal, plan: &Plan, run: &str) -> Result<(State, u64),
         state.apply(plan, event);
     }
     Ok((state, events.len() as u64))
+}
+
+/// Returns the rows that follow from the events of a run, as the run itself wrote them.
+///
+/// # Errors
+///
+/// When the journal can't be read, or holds an event that this engine does not know.
+pub fn projected(journal: &Journal, plan: &Plan, run: &str) -> Result<Vec<Row>, RunError> {
+    let (_, mut projector, _) = project(journal, plan, run)?;
+    Ok(projector.rows())
+}
+
+fn project(journal: &Journal, plan: &Plan, run: &str) -> Result<(State, Projector, u64), RunError> {
+    let events = events(journal, run)?;
+    let mut state = before(journal, plan, &events)?;
+    let mut projector = Projector::default();
+    let begun = match events.first().map(|event| &event.body) {
+        Some(Body::Begun(begun)) => (**begun).clone(),
+        _ => return Ok((state, projector, 0)),
+    };
+    for (event, seq) in events.iter().zip(1..) {
+        state.apply(plan, event);
+        projector.note(plan, &state, &begun, event, seq);
+    }
+    Ok((state, projector, events.len() as u64))
 }
 
 /// Returns the state in which a run begins: a new one, or what is left of the run that it undoes.

@@ -235,7 +235,7 @@ mod tests {
 {"v":1,"run":"k3x9m2p7q1zz","seq":11,"at":"2026-11-18T11:06:50Z","kind":"undoing","step":"stop","title":"Stop kvdb-mem","state":"changed","data":{"summary":"start service kvdb-mem"}}
 {"v":1,"run":"k3x9m2p7q1zz","seq":12,"at":"2026-11-18T11:06:51Z","kind":"undone","step":"stop","title":"Stop kvdb-mem","state":"undo_failed","data":{"result":{"left":{"dirty":"kvdb-mem was removed"}},"summary":"start service kvdb-mem"}}
 {"v":1,"run":"k3x9m2p7q1zz","seq":13,"at":"2026-11-18T11:06:52Z","kind":"ended","step":"","title":null,"state":null,"data":{"outcome":"rollback_incomplete","why":"step `swap` failed","dirty":["stop: left alone: kvdb-mem was removed"]}}
-{"v":1,"kind":"summary","run":"k3x9m2p7q1zz","playbook":"wal-recover","version":"1.0.0","outcome":"rollback_incomplete","exit_code":5,"why":"step `swap` failed: run a script of 3 lines: it ended with code 3","steps":{"changed":2,"ok":1},"findings":[{"step":"found","severity":"warning","title":"the WAL has 151.1MiB","advice":"look who holds a read transaction open\nand end it"}],"outputs":{},"dirty":["stop: left alone: kvdb-mem was removed"],"undoable":0,"took_ms":14000,"head":"1a2b3c4d5e6f708192a3b4c5d6e7f8"}
+{"v":1,"kind":"summary","run":"k3x9m2p7q1zz","playbook":"wal-recover","version":"1.0.0","outcome":"rollback_incomplete","exit_code":5,"why":"step `swap` failed: run a script of 3 lines: it ended with code 3","steps":{"changed":2,"ok":1},"findings":[{"step":"found","severity":"warning","title":"the WAL has 151.1MiB","advice":"look who holds a read transaction open\nand end it"}],"outputs":{},"dirty":["stop: left alone: kvdb-mem was removed"],"undoable":0,"undos":[],"took_ms":14000,"head":"1a2b3c4d5e6f708192a3b4c5d6e7f8","signed_by":null}
 "#
         );
     }

@@ -280,7 +280,8 @@ still changed:
   stop: left alone: kvdb-mem was removed
 next:
   runwright show k3x9m2p7q1zz  see what happened
-run k3x9m2p7q1zz, exit code 5, head 1a2b3c4d5e6f
+run k3x9m2p7q1zz, exit code 5
+head 1a2b3c4d5e6f708192a3b4c5d6e7f8
 "#
         );
     }
@@ -452,7 +453,8 @@ still changed:
 next:
   runwright resume k3x9m2p7q1zz  go on from there
   runwright show k3x9m2p7q1zz    see what happened
-run k3x9m2p7q1zz, exit code 0, head 1a2b3c4d5e6f
+run k3x9m2p7q1zz, exit code 0
+head 1a2b3c4d5e6f708192a3b4c5d6e7f8
 "#
         );
         assert!(text.chars().all(|char| char == '\n' || !char.is_control()));

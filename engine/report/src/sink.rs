@@ -569,7 +569,9 @@ mod tests {
         reporter.pause();
         failing_run(&mut reporter);
         assert!(
-            paper.text().ends_with("head 1a2b3c4d5e6f\n"),
+            paper
+                .text()
+                .ends_with("head 1a2b3c4d5e6f708192a3b4c5d6e7f8\n"),
             "{}",
             paper.text()
         );

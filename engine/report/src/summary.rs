@@ -15,9 +15,6 @@ use crate::{
     words::{self, Mark},
 };
 
-/// How many characters of the head are shown; enough to compare by eye.
-const SHORT_HEAD: usize = 12;
-
 /// Returns the summary as lines, the last one with its line end.
 pub(crate) fn text(summary: &Summary, book: &Book, colour: Colour) -> String {
     let mut text = Text {
@@ -35,15 +32,17 @@ pub(crate) fn text(summary: &Summary, book: &Book, colour: Colour) -> String {
     }
     outputs(&mut text, summary);
     dirty(&mut text, summary);
+    undos(&mut text, summary);
     next(&mut text, summary, &open);
-    let head: String = summary.head.chars().take(SHORT_HEAD).collect();
-    let head = if head.is_empty() {
-        head
-    } else {
-        format!(", head {head}")
-    };
-    let last = format!("run {}, exit code {}{head}", summary.run, summary.exit_code);
+    let last = format!("run {}, exit code {}", summary.run, summary.exit_code);
     text.line(0, Tone::Quiet, &last);
+    if !summary.head.is_empty() {
+        // Whole: a part of it could be met by trying.
+        text.line(0, Tone::Quiet, &format!("head {}", summary.head));
+    }
+    if let Some(key) = &summary.signed_by {
+        text.line(0, Tone::Quiet, &format!("signed by {key}"));
+    }
     text.lines
 }
 
@@ -202,6 +201,21 @@ fn dirty(text: &mut Text, summary: &Summary) {
     }
 }
 
+/// Says until when each change can be undone, where that is not as long as the journal keeps the run.
+fn undos(text: &mut Text, summary: &Summary) {
+    let lapsing = summary
+        .undos
+        .iter()
+        .filter_map(|undo| Some((undo, undo.until?)));
+    for (place, (undo, until)) in lapsing.enumerate() {
+        if place == 0 {
+            text.line(0, Tone::Plain, "can be undone only for a while:");
+        }
+        let line = format!("{}: {}, until {until}", undo.step, undo.summary);
+        text.line(2, Tone::Plain, &line);
+    }
+}
+
 fn next(text: &mut Text, summary: &Summary, open: &[(&Open, Option<Time>)]) {
     let run = &summary.run;
     let mut next = Vec::new();
@@ -310,6 +324,7 @@ mod tests {
     use runwright_core::{
         event::{Finding, Question},
         plan::Severity,
+        summary::OpenUndo,
         units::{Bytes, Span},
         value::Fields,
     };
@@ -366,7 +381,34 @@ outputs:
   word: fine
 next:
   runwright show k3x9m2p7q1zz  see what happened
-run k3x9m2p7q1zz, exit code 11, head 1a2b3c4d5e6f
+run k3x9m2p7q1zz, exit code 11
+head 1a2b3c4d5e6f708192a3b4c5d6e7f8
+"#
+        );
+    }
+
+    #[test]
+    fn who_signed_and_until_when_a_change_can_be_undone_stand_at_the_end() {
+        let until = "2026-11-27T11:06:40Z".parse().expect("a time");
+        let undo = |step: &str, until| OpenUndo {
+            step: step.into(),
+            summary: "rename `x` back".to_owned(),
+            until,
+        };
+        let summary = Summary {
+            undoable: 2,
+            undos: vec![undo("gone", Some(until)), undo("kept", None)],
+            signed_by: Some("0123abcd".to_owned()),
+            ..summary()
+        };
+        assert_eq!(
+            text(&summary, &Book::default(), Colour::Plain),
+            r#"wal-recover: succeeded - 3 steps, 2 changed, 14 s
+can be undone only for a while:
+  gone: rename `x` back, until 2026-11-27T11:06:40Z
+run k3x9m2p7q1zz, exit code 0
+head 1a2b3c4d5e6f708192a3b4c5d6e7f8
+signed by 0123abcd
 "#
         );
     }

@@ -430,8 +430,10 @@ pub(crate) fn summary() -> Summary {
         dirty: Vec::new(),
         questions: Vec::new(),
         undoable: 0,
+        undos: Vec::new(),
         took_ms: 14_000,
         head: "1a2b3c4d5e6f708192a3b4c5d6e7f8".to_owned(),
+        signed_by: None,
     }
 }
 

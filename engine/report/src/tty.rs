@@ -381,7 +381,8 @@ still changed:
   stop: left alone: kvdb-mem was removed
 next:
   runwright show k3x9m2p7q1zz  see what happened
-run k3x9m2p7q1zz, exit code 5, head 1a2b3c4d5e6f"#
+run k3x9m2p7q1zz, exit code 5
+head 1a2b3c4d5e6f708192a3b4c5d6e7f8"#
         );
     }
 
@@ -526,7 +527,8 @@ still changed:
 next:
   runwright resume k3x9m2p7q1zz  go on from there
   runwright show k3x9m2p7q1zz    see what happened
-run k3x9m2p7q1zz, exit code 0, head 1a2b3c4d5e6f"#
+run k3x9m2p7q1zz, exit code 0
+head 1a2b3c4d5e6f708192a3b4c5d6e7f8"#
         );
         let moves = terminal.moves_since_last_check();
         let written: Vec<&str> = moves

@@ -147,6 +147,7 @@ pub(crate) fn go_on(
         wait: &how.wait,
         run,
         starter: &begun.user,
+        umask: begun.children.umask,
         reason: how.reason,
     };
     let around = session::surroundings(settings, &library.kinds, vault, attendance)?;
@@ -233,6 +234,7 @@ fn go_on_from(settings: &Settings, args: &Resume, step: &str) -> Done {
         wait: &args.wait,
         run: &begun.run,
         starter: &begun.user,
+        umask: begun.children.umask,
         reason: "",
     };
     let around = session::surroundings(settings, &library.kinds, vault, attendance)?;

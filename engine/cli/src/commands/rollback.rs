@@ -111,6 +111,7 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
         wait: &args.wait,
         run: &begun.run,
         starter: &begun.user,
+        umask: begun.children.umask,
         reason: "",
     };
     let around = session::surroundings(settings, &library.kinds, vault, attendance)?;

@@ -104,6 +104,7 @@ pub(crate) fn run(settings: &Settings, args: Run) -> Done {
         wait: &args.wait,
         run: &begun.run,
         starter: &begun.user,
+        umask: begun.children.umask,
         reason: "",
     };
     let around = session::surroundings(settings, &library.kinds, vault, attendance)?;

@@ -25,6 +25,8 @@ enum Which {
     Output,
     /// The preview of `plan --output json`
     Plan,
+    /// The lines of `audit export`, and what `audit verify --output json` prints
+    Audit,
 }
 
 /// Prints a schema.
@@ -35,6 +37,7 @@ pub(crate) fn schema(_settings: &Settings, args: &Schema) -> Done {
         Which::Kinds => language::kind_schemas(&kinds),
         Which::Output => runwright_report::output_schema(),
         Which::Plan => runwright_report::plan::schema(),
+        Which::Audit => runwright_local::audit::export::schema(),
     };
     let text = serde_json::to_string_pretty(&schema).expect("a schema has only text keys");
     say(&format!("{text}\n"));

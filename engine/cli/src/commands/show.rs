@@ -6,7 +6,9 @@ use clap::Args;
 use runwright_core::{event::Begun, summary::Summary, value::Value};
 use runwright_local::{
     folder::RunFolder,
+    journal::{Journal, RunRecord},
     run::{before, events, told},
+    signature::PublicKey,
 };
 
 use serde_json::Value as Json;
@@ -60,11 +62,28 @@ pub(crate) fn show(settings: &Settings, args: &Show) -> Done {
         reporter.tell(&told(&plan, &state, event, seq));
     }
     let mut summary = Summary::of(&state, &record.head.to_string());
+    summary.signed_by = signed_by(&journal, &record)?;
     if record.row.ended_at.is_none() {
         summary.outcome = state_of(&journal, &record)?;
     }
     reporter.end(&summary);
     Ok(exit::OK)
+}
+
+/// Returns the fingerprint of the key that a run's head is signed by, if it is: by a signature that holds.
+fn signed_by(journal: &Journal, record: &RunRecord) -> Result<Option<String>, CliError> {
+    let signatures = journal.signatures(Some(&record.run))?;
+    Ok(signatures.iter().rev().find_map(|signature| {
+        let key = PublicKey::of(&signature.key)?;
+        let holds = signature.hash == record.head.0
+            && key.vouches(
+                &record.run,
+                signature.seq,
+                &record.head,
+                &signature.signature,
+            );
+        holds.then(|| key.fingerprint())
+    }))
 }
 
 /// Returns the inputs of a run as YAML; a secret as the place that it came from, if it came from one.

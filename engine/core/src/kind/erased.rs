@@ -86,6 +86,17 @@ pub struct UndoRecord {
     pub lapses: Option<crate::units::Span>,
 }
 
+impl UndoRecord {
+    /// Returns until when the undo is possible that was registered at `at`; none: as long as the journal keeps the run.
+    pub fn until(&self, at: crate::units::Time) -> Option<crate::units::Time> {
+        let lapses = self.lapses?;
+        Some(crate::units::Time {
+            milliseconds: at.milliseconds.saturating_add(lapses.milliseconds),
+            ..at
+        })
+    }
+}
+
 /// A step with its resolved arguments.
 pub trait Action: Send + Sync {
     /// Returns what it reads and changes.

@@ -8,7 +8,7 @@ use crate::{
     event::{Body, StepKey, StepState, UndoResult, Undone},
     kind::{Class, Description, Effect, UndoRecord},
     plan::{NodeId, Plan},
-    units::Span,
+    units::{Span, Time},
     value::Value,
 };
 
@@ -19,6 +19,8 @@ pub(super) struct Registered {
     pub undo: Undo,
     /// What it undoes, in a line.
     pub action: String,
+    /// When it was registered: a lapse is counted from here.
+    pub at: Time,
     /// What came of it; none as long as it is open.
     pub result: Option<UndoResult>,
 }
@@ -89,6 +91,7 @@ impl State {
             frame,
             undo,
             action,
+            at: self.now,
             result: None,
         });
     }
@@ -263,6 +266,23 @@ impl State {
                 Some(format!("{}: {remains}", self.frames[undo.frame].key))
             })
             .collect()
+    }
+
+    /// Returns until when each open undo stays possible, in the order in which they would be done; none: as long as the
+    /// journal keeps the run.
+    pub fn open_until(&self) -> Vec<(StepKey, Option<Time>)> {
+        let open = self.undo_order().into_iter().rev();
+        open.map(|index| {
+            let Registered {
+                frame, undo, at, ..
+            } = &self.registered[index];
+            let until = match undo {
+                Undo::Kind(record) => record.until(*at),
+                _ => None,
+            };
+            (self.frames[*frame].key.clone(), until)
+        })
+        .collect()
     }
 
     /// Returns what a run that is given up leaves changed.

@@ -13,9 +13,17 @@ pub const RESERVE: u64 = 4 << 20;
 /// How much must be free before the reserve is taken again: taking it must not fill the disk.
 pub const ROOM: u64 = 4 * RESERVE;
 
-/// How much must be free, where the reserve was given up, before a change begins: the run must still be able to write
-/// down how it ended.
+/// How much must be free before a change begins: the run must still be able to write down how it ended.
 const LOW: u64 = 1 << 20;
+
+/// How much room there is for what a run writes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// The disk has room, and the reserve is there for failure, rollback and end.
+    Plenty,
+    /// The disk is full but for the reserve: enough for a run that is to make room.
+    Reserve,
+}
 
 impl Home {
     /// Gives up the reserve; returns whether there was one.
@@ -63,12 +71,30 @@ impl Home {
         fs::metadata(self.reserve()).is_ok_and(|it| it.len() == RESERVE)
     }
 
-    /// Returns whether there is room, with the reserve, for writing down what a step is about to do, its failure and its
-    /// undo.
+    /// Returns how much room there is for a run that changes something to begin; none where it must not.
     ///
-    /// The reserve counts: the run may be the one that makes room.
-    pub fn has_room(&self) -> io::Result<bool> {
-        Ok(self.has_reserve() || self.free()? >= LOW)
+    /// # Errors
+    ///
+    /// Fails when the file system can't be asked.
+    pub fn room(&self) -> io::Result<Option<Room>> {
+        let has_reserve = self.has_reserve() || self.restore_reserve()?;
+        Ok(match has_reserve {
+            true if self.free()? >= LOW => Some(Room::Plenty),
+            true => Some(Room::Reserve),
+            false => None,
+        })
+    }
+
+    /// Returns whether a run that began with so much room may begin another change.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file system can't be asked.
+    pub fn has_room(&self, began: Room) -> io::Result<bool> {
+        match began {
+            Room::Plenty => Ok(self.room()? == Some(Room::Plenty)),
+            Room::Reserve => Ok(self.has_reserve() || self.free()? >= LOW),
+        }
     }
 
     /// Returns how many bytes are free, beside the reserve.

@@ -13,15 +13,29 @@
 //! step       the step's address, nothing when the event is the run's
 //! data       the JSON text
 //! ```
+//!
+//! What pruning leaves of a run, its stone, has a hash of its own, over these fields in the same way:
+//!
+//! ```text
+//! stone      the word `stone`
+//! run        the run's id
+//! first      the hash of its first event
+//! last       the hash of its last event: the head
+//! events     8 bytes, big-endian; how many there were
+//! at         8 bytes, big-endian; when it was pruned, milliseconds since 1970
+//! who        who pruned it
+//! why        why
+//! ```
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use runwright_core::kind::hex;
 use rusqlite::{
     ToSql,
     types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef},
 };
-use serde::{Serialize, Serializer};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use sha2::{Digest, Sha256};
 
 /// The hash of an event. That of a run's last event is the run's head.
@@ -48,20 +62,60 @@ pub struct Link<'a> {
 impl Link<'_> {
     /// Returns the hash of this event after `previous`.
     pub fn after(&self, previous: Option<&EventHash>) -> EventHash {
-        let mut hasher = Sha256::new();
-        let mut field = |bytes: &[u8]| {
-            hasher.update((bytes.len() as u64).to_be_bytes());
-            hasher.update(bytes);
-        };
-        field(previous.map_or(&[], |hash| &hash.0));
-        field(self.run);
-        field(&self.seq.to_be_bytes());
-        field(&self.at.to_be_bytes());
-        field(self.kind);
-        field(self.step);
-        field(self.data);
-        EventHash(hasher.finalize().into())
+        hash(&[
+            previous.map_or(&[], |hash| &hash.0),
+            self.run,
+            &self.seq.to_be_bytes(),
+            &self.at.to_be_bytes(),
+            self.kind,
+            self.step,
+            self.data,
+        ])
     }
+}
+
+/// What a stone says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoneText {
+    /// The run's id.
+    pub run: String,
+    /// The hash of its first event.
+    pub first: EventHash,
+    /// The hash of its last event.
+    pub last: EventHash,
+    /// How many events there were.
+    pub events: i64,
+    /// When it was pruned: milliseconds since 1970.
+    pub at: i64,
+    /// Who pruned it.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
+impl StoneText {
+    /// Returns the hash of the stone.
+    pub fn hash(&self) -> EventHash {
+        hash(&[
+            b"stone",
+            self.run.as_bytes(),
+            &self.first.0,
+            &self.last.0,
+            &self.events.to_be_bytes(),
+            &self.at.to_be_bytes(),
+            self.who.as_bytes(),
+            self.why.as_bytes(),
+        ])
+    }
+}
+
+fn hash(fields: &[&[u8]]) -> EventHash {
+    let mut hasher = Sha256::new();
+    for field in fields {
+        hasher.update((field.len() as u64).to_be_bytes());
+        hasher.update(field);
+    }
+    EventHash(hasher.finalize().into())
 }
 
 impl fmt::Display for EventHash {
@@ -100,6 +154,28 @@ impl FromStr for EventHash {
 impl Serialize for EventHash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EventHash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<EventHash, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for EventHash {
+    fn schema_name() -> Cow<'static, str> {
+        "Hash".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A SHA-256, as 64 hex digits in lower case.",
+            "type": "string",
+            "pattern": "^[0-9a-f]{64}$",
+        })
     }
 }
 

@@ -172,6 +172,33 @@ impl Journal {
         })
     }
 
+    /// Returns the first event of every run, in the order in which they began.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the journal can't be read.
+    pub fn first_events(&self) -> Result<Vec<Event>, JournalError> {
+        self.store().read("read the events in", |connection| {
+            connection
+                .prepare(
+                    "SELECT begun.run, at, kind, data, hash FROM begun
+                     JOIN events ON events.run = begun.run AND events.seq = 1 ORDER BY begun.number",
+                )?
+                .query_map([], |row| {
+                    Ok(Event {
+                        run: row.get(0)?,
+                        seq: 1,
+                        at: row.get(1)?,
+                        kind: row.get(2)?,
+                        step: None,
+                        data: row.get(3)?,
+                        hash: row.get(4)?,
+                    })
+                })?
+                .collect()
+        })
+    }
+
     /// Returns the events of `run` in order; none when there is no such run.
     pub fn events(&self, run: &str) -> Events {
         self.events_after(run, 0)

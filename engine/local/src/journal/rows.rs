@@ -17,6 +17,15 @@ pub enum Row {
     Step(StepRow),
     /// A finding.
     Finding(FindingRow),
+    /// An undo that lapses was registered; the first time counts.
+    Undo(UndoRow),
+    /// Nothing is left of the undo of this step of this run.
+    Undone {
+        /// The run that registered it.
+        run: String,
+        /// The step's address.
+        step: String,
+    },
     /// The message of the inbox with this id was taken in, by the first event of this append.
     Taken(i64),
 }
@@ -105,6 +114,17 @@ pub struct FindingRow {
     pub advice: Option<String>,
 }
 
+/// An undo that stays possible only for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UndoRow {
+    /// The step's address.
+    pub step: String,
+    /// The seq of the event that registered it.
+    pub seq: u64,
+    /// Until when it is possible: milliseconds since 1970.
+    pub until: i64,
+}
+
 /// What a row is written beside.
 pub(super) struct Place<'a> {
     pub(super) run: &'a str,
@@ -121,6 +141,22 @@ impl Row {
             Row::Run(row) => row.write(connection, place),
             Row::Step(row) => row.write(connection, place.run),
             Row::Finding(row) => row.write(connection, place.run),
+            Row::Undo(row) => connection
+                .prepare_cached(
+                    "INSERT INTO undos (run, step, seq, until) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (run, step) DO NOTHING",
+                )?
+                .execute(params![
+                    place.run,
+                    row.step,
+                    row.seq.cast_signed(),
+                    row.until
+                ])
+                .map(|_| ()),
+            Row::Undone { run, step } => connection
+                .prepare_cached("DELETE FROM undos WHERE run = ?1 AND step = ?2")?
+                .execute([run, step])
+                .map(|_| ()),
             Row::Taken(message) => connection
                 .prepare_cached("UPDATE inbox SET taken = ?1 WHERE id = ?2 AND run = ?3")?
                 .execute(params![place.seq, message, place.run])

@@ -15,10 +15,17 @@ use crate::home::{Home, create_file, sync_folder};
 pub(super) const APPLICATION: i32 = 0x526E_776A;
 
 /// The versions, oldest first; each is reached from the one before it.
-pub(super) const LADDER: &[Rung] = &[Rung {
-    engine: "0.1.0",
-    sql: include_str!("rung-1.sql"),
-}];
+pub(super) const LADDER: &[Rung] = &[
+    Rung {
+        engine: "0.1.0",
+        sql: include_str!("rung-1.sql"),
+    },
+    // Signatures, stones that tell when they were altered, undos that lapse.
+    Rung {
+        engine: "0.1.0",
+        sql: include_str!("rung-2.sql"),
+    },
+];
 
 /// How one version is reached from the one before.
 pub(super) struct Rung {
@@ -139,6 +146,21 @@ mod tests {
                 row.get(0)
             })
             .expect("it is there")
+    }
+
+    #[test]
+    fn a_stone_of_the_first_version_stays_as_it_is() {
+        let mut connection = at(1);
+        connection
+            .execute_batch("INSERT INTO stones VALUES ('r', x'01', x'02', 3, 4, 'ann', 'old')")
+            .expect("a stone");
+        migrate(&mut connection, LADDER).expect("the second rung");
+        let (why, hash): (String, Option<Vec<u8>>) = connection
+            .query_row("SELECT why, hash FROM stones", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .expect("it is there");
+        assert_eq!((why.as_str(), hash), ("old", None));
     }
 
     #[test]

@@ -105,6 +105,29 @@ impl Store {
         Ok(Some(store))
     }
 
+    /// Opens the journal of `home` as it stands now, for reading only: never migrated, not even on a disk that can't be
+    /// written, and what others write later is not seen.
+    pub(super) fn hold(home: &Home) -> Result<Option<Store>, JournalError> {
+        if !home.journal().exists() {
+            return Ok(None);
+        }
+        let begin = |store: &Store| {
+            // The snapshot begins with the first read.
+            store.read("read", |connection| {
+                connection.execute_batch("BEGIN; SELECT count(*) FROM meta")
+            })
+        };
+        let store = Store::connect(home, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        store.version()?;
+        begin(&store)?;
+        Ok(Some(store))
+    }
+
+    /// Returns whether the journal has the tables of the second version.
+    pub(super) fn is_second(connection: &Connection) -> rusqlite::Result<bool> {
+        Ok(schema::version(connection)? >= 2)
+    }
+
     /// Reads; `action` says in an error what was tried.
     pub(super) fn read<T>(
         &self,
@@ -119,6 +142,9 @@ impl Store {
         &self,
         body: impl FnOnce(&Connection) -> Result<T, JournalError>,
     ) -> Result<T, JournalError> {
+        if !self.connection.is_autocommit() {
+            return body(&self.connection);
+        }
         let transaction = self.connection.unchecked_transaction();
         let transaction = transaction.map_err(|error| self.failed("read", error))?;
         body(&transaction)
@@ -221,7 +247,7 @@ impl Store {
             Err(error)
                 if is_cant_open(&error)
                     && flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY)
-                    && !log(&path).exists() =>
+                    && fs::metadata(log(&path)).map_or(true, |log| log.len() == 0) =>
             {
                 let name = format!("file:{}?immutable=1", percent_encode(path.as_str(), b"/"));
                 connect_to(&name, flags | OpenFlags::SQLITE_OPEN_URI)
@@ -368,7 +394,7 @@ impl Drop for Store {
 mod tests {
     use std::io::Write;
 
-    use super::super::{Journal, JournalError, Row, Sync, testing::*};
+    use super::super::{Journal, JournalError, Row, Sync, schema::LADDER, testing::*};
     use crate::{
         home::Home,
         testing::{Other, Sandbox, mode, other},
@@ -545,9 +571,10 @@ mod tests {
             assert_eq!(
                 error.to_string(),
                 format!(
-                    "open the journal `{}`: its format is 7, and this engine knows up to 1; \
+                    "open the journal `{}`: its format is 7, and this engine knows up to {}; \
                      it needs runwright 2.3.0 or later",
-                    home.journal()
+                    home.journal(),
+                    LADDER.len()
                 )
             );
         }

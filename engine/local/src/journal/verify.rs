@@ -21,6 +21,17 @@ pub struct Verification {
     pub strangers: Vec<String>,
 }
 
+/// How far a verification is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Walked {
+    /// The run that it is at, from 1.
+    pub run: u64,
+    /// How many runs there are.
+    pub of: u64,
+    /// How many events have been read since it was told last.
+    pub events: u64,
+}
+
 /// What a verification found of one run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VerifiedRun {
@@ -99,6 +110,19 @@ impl Journal {
     ///
     /// Fails when the journal can't be read, or has no such run; a difference is a result.
     pub fn verify(&self, run: Option<&str>) -> Result<Verification, JournalError> {
+        self.verify_told(run, &mut |_| {})
+    }
+
+    /// Does the same and says after every thousand events, and after each run, how far it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::verify`].
+    pub fn verify_told(
+        &self,
+        run: Option<&str>,
+        tell: &mut dyn FnMut(Walked),
+    ) -> Result<Verification, JournalError> {
         let store = self.store();
         store.snapshot(|connection| {
             let failed = |error| store.failed("verify", error);
@@ -110,7 +134,15 @@ impl Journal {
                 strangers: Vec::new(),
             };
             for at in (0..order.len()).filter(|at| is_asked(&order[*at])) {
-                let walked = walk(connection, &order, at).map_err(failed)?;
+                let mut tell = |events| {
+                    tell(Walked {
+                        run: at as u64 + 1,
+                        of: order.len() as u64,
+                        events,
+                    });
+                };
+                let walked = walk(connection, &order, at, &mut tell).map_err(failed)?;
+                tell(walked.events % STRIDE);
                 verification.runs.push(walked);
             }
             match run {
@@ -194,7 +226,12 @@ fn order(connection: &Connection) -> rusqlite::Result<Vec<Begun>> {
 }
 
 /// Follows the chain of the run at `at` as far as it holds.
-fn walk(connection: &Connection, order: &[Begun], at: usize) -> rusqlite::Result<VerifiedRun> {
+fn walk(
+    connection: &Connection,
+    order: &[Begun],
+    at: usize,
+    tell: &mut dyn FnMut(u64),
+) -> rusqlite::Result<VerifiedRun> {
     let begun = &order[at];
     let previous_run = at.checked_sub(1).and_then(|before| order[before].first);
     let mut verified = VerifiedRun {
@@ -252,6 +289,9 @@ fn walk(connection: &Connection, order: &[Begun], at: usize) -> rusqlite::Result
             return Ok(verified);
         }
         verified.events += 1;
+        if verified.events.is_multiple_of(STRIDE) {
+            tell(STRIDE);
+        }
         verified.head = event.hash;
         is_written_head_there |= event.hash == written_head;
         expected += 1;
@@ -264,6 +304,8 @@ fn walk(connection: &Connection, order: &[Begun], at: usize) -> rusqlite::Result
     Ok(verified)
 }
 
+/// How many events are read before it is told how far it is.
+const STRIDE: u64 = 1000;
 /// How far around a break the events are looked at.
 const REACH: i64 = 64;
 /// How many missing runs are listed.

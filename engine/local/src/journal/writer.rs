@@ -7,6 +7,7 @@ use crate::{
     fault::{self, Point},
     folder::RunFolder,
     lock::Lock,
+    signature::SignKey,
 };
 
 /// An event that is to be appended.
@@ -152,6 +153,42 @@ impl RunWriter {
     /// Returns the hash of the last event; `None` before the first.
     pub fn head(&self) -> Option<EventHash> {
         self.tip.map(|tip| tip.head)
+    }
+
+    /// Signs the head, and keeps the signature beside the events, synced. Signing the same head again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no event yet, or the journal can't be written.
+    pub fn sign(&self, key: &SignKey) -> Result<(), JournalError> {
+        let tip = self.tip.ok_or_else(|| JournalError::NoRun {
+            run: self.run.clone(),
+        })?;
+        let signed = key.sign(&self.run, tip.last.cast_unsigned(), &tip.head);
+        self.journal
+            .store()
+            .write("sign a run in", Sync::Yes, |connection| {
+                let there = connection
+                    .prepare_cached(
+                        "SELECT EXISTS (SELECT 1 FROM signatures WHERE run = ?1 AND seq = ?2 AND key = ?3)",
+                    )?
+                    .query_row(params![self.run, tip.last, signed.key.bytes()], |row| row.get(0))?;
+                if there {
+                    return Ok(());
+                }
+                connection
+                    .prepare_cached(
+                        "INSERT INTO signatures (run, seq, hash, key, signature) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    )?
+                    .execute(params![
+                        self.run,
+                        tip.last,
+                        tip.head,
+                        signed.key.bytes(),
+                        signed.signature
+                    ])
+                    .map(|_| ())
+            })
     }
 
     fn new(

@@ -28,12 +28,13 @@ use crate::folder::{OutputFile, RunFolder};
 /// How often a step that waits for the terminal asks whether it is free.
 const TURN: Duration = Duration::from_millis(20);
 
-/// One step's host. Contents that the run did not keep itself were kept by the run that it undoes, if it undoes one.
+/// One step's host. Contents that the run did not keep itself were kept by a run that it undoes or goes on from.
 pub(super) struct StepHost {
     step: StepKey,
     label: String,
     folder: RunFolder,
-    undone: Option<RunFolder>,
+    /// The folders of the runs that this one undoes or goes on from, the nearest first.
+    earlier: Arc<[RunFolder]>,
     reporter: SharedReporter,
     vault: Arc<Vault>,
     clock: Arc<Clock>,
@@ -51,6 +52,7 @@ pub(super) struct StepHost {
 
 /// What all hosts of a run share.
 pub(super) struct Shared {
+    pub(super) earlier: Arc<[RunFolder]>,
     pub(super) folder: RunFolder,
     pub(super) reporter: SharedReporter,
     pub(super) vault: Arc<Vault>,
@@ -67,14 +69,10 @@ struct Printed {
 }
 
 impl StepHost {
-    pub(super) fn new(
-        step: StepKey,
-        label: String,
-        undone: Option<RunFolder>,
-        shared: Shared,
-    ) -> StepHost {
+    pub(super) fn new(step: StepKey, label: String, shared: Shared) -> StepHost {
         let Shared {
             folder,
+            earlier,
             reporter,
             vault,
             clock,
@@ -88,7 +86,7 @@ impl StepHost {
             step,
             label,
             folder,
-            undone,
+            earlier,
             reporter,
             vault,
             clock,
@@ -212,10 +210,11 @@ impl Host for StepHost {
 
     fn kept(&self, digest: &Digest) -> Utf8PathBuf {
         let own = self.folder.kept(digest);
-        match &self.undone {
-            Some(undone) if !own.exists() => undone.kept(digest),
-            _ => own,
+        if own.exists() {
+            return own;
         }
+        let mut earlier = self.earlier.iter().map(|folder| folder.kept(digest));
+        earlier.find(|kept| kept.exists()).unwrap_or(own)
     }
 
     fn start(

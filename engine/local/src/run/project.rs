@@ -9,7 +9,7 @@ use runwright_core::{
     summary,
 };
 
-use crate::journal::{FindingRow, Row, RunRow, StepRow};
+use crate::journal::{FindingRow, Row, RunRow, StepRow, UndoRow};
 
 /// Collects the rows that have changed since they were last written.
 #[derive(Default)]
@@ -18,6 +18,7 @@ pub(super) struct Projector {
     steps: BTreeMap<StepKey, StepRow>,
     changed: Vec<StepKey>,
     findings: Vec<FindingRow>,
+    undos: Vec<Row>,
 }
 
 impl Projector {
@@ -46,6 +47,7 @@ impl Projector {
         if !event.step.is_empty() {
             self.note_step(plan, state, event);
         }
+        self.note_undo(begun, event, seq);
         let found = match &event.body {
             Body::Finished(finished) => finished.findings.as_slice(),
             Body::Raised(finding) => std::slice::from_ref(finding),
@@ -64,6 +66,38 @@ impl Projector {
                     advice: finding.advice.clone(),
                 }),
         );
+    }
+
+    fn note_undo(&mut self, begun: &Begun, event: &Event, seq: u64) {
+        match &event.body {
+            Body::Started {
+                undo: Some(undo), ..
+            } => {
+                let until = undo.until(event.at);
+                self.undos.extend(until.map(|until| {
+                    Row::Undo(UndoRow {
+                        step: event.step.to_string(),
+                        seq,
+                        until: until.milliseconds,
+                    })
+                }));
+            }
+            Body::Undone(undone) if undone.result.remains().is_none() => {
+                // It was registered here, or by the run whose changes this one has taken over.
+                let before = begun.continues.as_ref().map(|from| &from.run);
+                let runs = [
+                    Some(&*begun.run),
+                    begun.undoes.as_deref(),
+                    before.map(String::as_str),
+                ];
+                let undone = runs.into_iter().flatten().map(|run| Row::Undone {
+                    run: run.to_owned(),
+                    step: event.step.to_string(),
+                });
+                self.undos.extend(undone);
+            }
+            _ => {}
+        }
     }
 
     fn note_step(&mut self, plan: &Plan, state: &State, event: &Event) {
@@ -113,6 +147,7 @@ impl Projector {
             let row = self.steps.get(key)?.clone();
             Some(Row::Step(row))
         }));
+        rows.append(&mut self.undos);
         rows.extend(
             std::mem::take(&mut self.findings)
                 .into_iter()

@@ -27,7 +27,6 @@ use super::{
 };
 use crate::{
     fault::{self, Point},
-    folder::RunFolder,
     locks::{Held, LocksError},
 };
 
@@ -179,13 +178,11 @@ impl Run {
             0 | 1 => id.step.to_string(),
             attempt => format!("{}.{attempt}", id.step),
         };
-        let undone = self.begun.undoes.as_ref();
-        let undone = undone.and_then(|run| RunFolder::find(self.writer.journal().home(), run));
         let host = StepHost::new(
             id.step.clone(),
             label,
-            undone,
             Shared {
+                earlier: self.earlier.clone(),
                 folder: self.writer.folder().clone(),
                 reporter: self.around.reporter.clone(),
                 vault: self.around.vault.clone(),
@@ -444,8 +441,10 @@ impl Run {
         })
     }
 
+    /// Asks at once: a Ctrl-C that came to us says that no program has the terminal, and a question that stands on it
+    /// is what the asker sets aside.
     fn ask_what_now(&mut self, id: &CommandId, question: &Question) -> BoxFuture<'static, Done> {
-        let asked = self.ask_in_turn(id, question);
+        let asked = self.around.asker.ask(self.asked(id, question));
         Box::pin(async move { Done::Interruption(asked.await) })
     }
 

@@ -202,10 +202,25 @@ pub(super) struct SummaryLine<'a> {
     questions: Vec<QuestionPart<'a>>,
     /// How many changes can still be undone by `runwright rollback`.
     undoable: usize,
+    /// Those changes, in the order in which they would be undone.
+    undos: Vec<UndoPart<'a>>,
     /// How long it took, in milliseconds.
     took_ms: i64,
     /// The hash of the run's last event: whoever keeps it can tell later whether the journal was altered.
     head: &'a str,
+    /// The fingerprint of the key that the head is signed by: the first 32 hex digits of the SHA-256 of its DER form.
+    signed_by: Option<&'a str>,
+}
+
+/// A change that can be undone.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct UndoPart<'a> {
+    /// The step's address.
+    step: &'a str,
+    /// The undo in a line.
+    summary: &'a str,
+    /// Until when it is possible, as RFC 3339; null: as long as the journal keeps the run.
+    until: Option<String>,
 }
 
 /// Something that a person should know.
@@ -281,6 +296,11 @@ impl<'a> SummaryLine<'a> {
             advice: found.finding.advice.as_deref(),
         });
         let outputs = summary.outputs.iter();
+        let undos = summary.undos.iter().map(|undo| UndoPart {
+            step: &undo.step,
+            summary: &undo.summary,
+            until: undo.until.map(|until| until.to_string()),
+        });
         SummaryLine {
             v: VERSION,
             kind: SummaryKind::Summary,
@@ -298,8 +318,10 @@ impl<'a> SummaryLine<'a> {
             dirty: &summary.dirty,
             questions: summary.questions.iter().map(QuestionPart::of).collect(),
             undoable: summary.undoable,
+            undos: undos.collect(),
             took_ms: summary.took_ms,
             head: &summary.head,
+            signed_by: summary.signed_by.as_deref(),
         }
     }
 }
