@@ -191,7 +191,9 @@ pub(crate) fn drive(make: impl Future<Output = Result<Run, RunError>>) -> Result
         let (upkeep, is_signing) = (run.upkeep(), run.is_signing());
         let summary = run.drive(interrupts).await?;
         if is_signing && summary.signed_by.is_none() {
-            eprintln!("warning: the head of this run could not be signed; `--log warn` says why");
+            terminal::say(
+                "warning: the head of this run could not be signed; `--log warn` says why\n",
+            );
         }
         // What can't be given up now is tried again after the next run; `journal sweep` says why.
         match upkeep.sweep(settings::clock().now(), Some(UPKEEP)).await {

@@ -185,7 +185,7 @@ mod tests {
 
         let broken = async {
             let (said, ()) = tokio::join!(urgently(std::future::pending::<Option<()>>()), async {
-                break_off()
+                break_off();
             });
             said
         };
