@@ -43,11 +43,11 @@ impl Taker {
         self.claim.names = names;
         let locks = Locks::open(&self.folder)?;
         let patience = self.manner.wait_for_locks.filter(|_| may_wait);
-        let mut freed = BTreeSet::new();
+        let (mut freed, mut has_tried) = (BTreeSet::new(), false);
         loop {
             let clock = self.clock.clone();
             let taken = match patience {
-                Some(patience) => {
+                Some(patience) if has_tried => {
                     let deadline = tokio::time::Instant::now().checked_add(patience);
                     let say = self.manner.say;
                     let tell = |taken: &crate::locks::Taken| {
@@ -57,7 +57,7 @@ impl Taker {
                         .wait(&self.claim, move || clock.now(), deadline, tell)
                         .await
                 }
-                None => locks.take(&self.claim, clock.now()),
+                _ => locks.take(&self.claim, clock.now()),
             };
             match taken {
                 Err(LocksError::Taken(taken)) => {
@@ -72,6 +72,7 @@ impl Taker {
                     };
                     match ended {
                         Some(run) if freed.insert(run.clone()) => drop(locks.forget(&run)?),
+                        _ if patience.is_some() && !has_tried => has_tried = true,
                         _ => return Err(LocksError::Taken(taken)),
                     }
                 }
