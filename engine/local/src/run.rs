@@ -104,6 +104,8 @@ pub struct Manner {
     pub wait_for_locks: Option<Duration>,
     /// The longest wait that the process stays for, where nobody sits at the terminal.
     pub stays: Duration,
+    /// Why a person goes on with the run, in their own words.
+    pub reason: String,
     /// Says a line to the person at the terminal, about the process and not about the run.
     pub say: fn(&str),
 }
@@ -114,6 +116,7 @@ impl Default for Manner {
             attended: false,
             wait_for_locks: None,
             stays: Duration::from_secs(60),
+            reason: String::new(),
             say: |_| {},
         }
     }
@@ -396,6 +399,7 @@ impl Run {
                 by: by.to_owned(),
                 goal,
                 attended: run.around.manner.attended,
+                reason: run.around.manner.reason.clone(),
             },
         })?;
         Ok(run)
