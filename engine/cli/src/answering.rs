@@ -25,14 +25,14 @@ use runwright_local::{
     folder::RunFolder,
     journal::{Journal, RunRecord},
     lock::Lock,
-    run::{Fate, Wish, before, events, fate, replay, told},
+    run::{Fate, Wish, before, begun, events, fate, replay, told},
 };
 
 use crate::{
     Done, asker,
-    commands::resume::{self, How},
     error::CliError,
     exit,
+    going_on::{self, How},
     library::Library,
     planning,
     question::{Shown, clean, how, word},
@@ -99,7 +99,7 @@ impl Case {
         let journal = settings.journal()?;
         let record = journal.run(run)?;
         let happened = events(&journal, &record.run)?;
-        let begun = resume::first_event(&journal, &record.run)?;
+        let begun = begun(&journal, &record.run)?;
         if record.row.ended_at.is_some() {
             return Err(has_ended(&record, &happened));
         }
@@ -367,7 +367,7 @@ pub(crate) fn deliver(
                 }
             }
             Fate::Taken(_) | Fate::Waits if is_held => thread::sleep(SOON),
-            _ if !resume::is_ours(&case.begun) => {
+            _ if !going_on::is_ours(&case.begun) => {
                 say(&format!(
                     "sent; it is taken in when {} goes on with the run on {}: `runwright resume {run}`\n",
                     account_of(&case.begun),
@@ -377,7 +377,7 @@ pub(crate) fn deliver(
             }
             _ if follow || goal.is_some() => {
                 let how = How::plain(goal.unwrap_or(Goal::Work));
-                match resume::go_on(settings, journal, record, &how) {
+                match going_on::go_on(settings, journal, record, &how) {
                     // Somebody else was faster.
                     Err(_) if case.is_held()? => {}
                     done => return done,

@@ -8,6 +8,7 @@ mod builtin;
 mod commands;
 mod error;
 mod exit;
+mod going_on;
 mod inputs;
 mod left;
 mod library;

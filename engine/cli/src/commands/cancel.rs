@@ -11,9 +11,9 @@ use crate::{
     Done,
     answering::{self, Case, SayArgs, not_said},
     asker,
-    commands::resume::{self, How},
     error::CliError,
     exit,
+    going_on::{self, How},
     settings::{self, Settings},
 };
 
@@ -81,7 +81,7 @@ pub(crate) fn cancel(settings: &Settings, args: &Cancel) -> Done {
         .hint("add `--yes`"));
     }
     let reason = args.say.reason()?;
-    if is_held || !resume::is_ours(&case.begun) {
+    if is_held || !going_on::is_ours(&case.begun) {
         let wish = Wish::Stop { then, reason };
         return answering::deliver(settings, &case, &wish, Some(goal), args.say.follow);
     }
@@ -89,7 +89,7 @@ pub(crate) fn cancel(settings: &Settings, args: &Cancel) -> Done {
         reason: &reason,
         ..How::plain(goal)
     };
-    let code = resume::go_on(settings, &case.journal, &case.record, &how)?;
+    let code = going_on::go_on(settings, &case.journal, &case.record, &how)?;
     let record = case.journal.record(run)?;
     Ok(match (args.say.follow, record.row.outcome.as_deref()) {
         (false, Some("cancelled" | "rolled_back" | "failed")) => exit::OK,

@@ -9,13 +9,13 @@ use runwright_core::{
 use runwright_local::{
     folder::RunFolder,
     journal::{Journal, RunFilter, RunRecord},
-    run::replay,
+    run::{begun, replay},
 };
 use serde_json::json;
 
 use crate::{
     Done,
-    commands::{check::say, resume::first_event},
+    commands::check::say,
     error::CliError,
     exit,
     library::Library,
@@ -141,7 +141,7 @@ fn waiting(
     if record.row.state != "waiting" {
         return Ok(None);
     }
-    let begun = first_event(journal, &record.run)?;
+    let begun = begun(journal, &record.run)?;
     let Some(folder) = RunFolder::find(journal.home(), &record.run) else {
         return Ok(None);
     };

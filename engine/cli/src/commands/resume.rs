@@ -4,29 +4,27 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use clap::Args;
 use runwright_core::{
-    event::{Ask, Begun, Continued, Goal, Reply, StepState},
-    kind::Digest,
+    event::{Ask, Begun, Continued, Goal, Reply},
     machine::{Mode, State},
     plan::Plan,
     summary::open_questions,
     units::Time,
 };
 use runwright_local::{
-    folder::RunFolder,
     journal::{Journal, RunFilter, RunRecord},
-    run::{Manner, Run, RunError, Vault, replay},
+    run::{Manner, Run, Vault, begun, replay},
 };
-use similar::TextDiff;
 
 use crate::{
     Done,
     answering::Case,
     asker,
     error::CliError,
-    exit, left,
+    exit,
+    going_on::{How, folder, go_on, in_doubt, is_doubtful, pinned, refuse_foreign, tell_edits},
+    left,
     library::Library,
-    planning,
-    question::{clean, how},
+    question::clean,
     secrets,
     session::{self, AnswerArgs, Attendance, WaitArgs},
     settings::{self, Settings},
@@ -67,31 +65,6 @@ pub(crate) struct Resume {
     detached: bool,
 }
 
-/// How a run is gone on with.
-pub(crate) struct How<'a> {
-    pub(crate) goal: Goal,
-    pub(crate) answers: AnswerArgs,
-    pub(crate) wait: WaitArgs,
-    pub(crate) in_doubt: BTreeMap<String, Reply>,
-    /// Why, where it is more than going on.
-    pub(crate) reason: &'a str,
-    pub(crate) is_detached: bool,
-}
-
-impl How<'_> {
-    /// Returns how a run is gone on with where nothing was said beforehand.
-    pub(crate) fn plain(goal: Goal) -> How<'static> {
-        How {
-            goal,
-            answers: AnswerArgs::default(),
-            wait: WaitArgs::default(),
-            in_doubt: BTreeMap::new(),
-            reason: "",
-            is_detached: false,
-        }
-    }
-}
-
 /// Goes on with a run.
 pub(crate) fn resume(settings: &Settings, args: &Resume) -> Done {
     if args.detached {
@@ -120,60 +93,12 @@ pub(crate) fn resume(settings: &Settings, args: &Resume) -> Done {
     go_on(settings, &case.journal, &case.record, &how)
 }
 
-/// Takes up a run that has not ended: to finish its work, or to undo it.
-pub(crate) fn go_on(
-    settings: &Settings,
-    journal: &Journal,
-    record: &RunRecord,
-    how: &How<'_>,
-) -> Done {
-    let run = &record.run;
-    let begun = first_event(journal, run)?;
-    refuse_foreign(run, &begun)?;
-    left::refuse_or_wait(journal, &folder(journal, run)?, run, &how.wait)?;
-    let library = Library::new(settings);
-    let plan = pinned(settings, journal, &library, run, &begun)?;
-    // Refuses events that this engine can't read before anything acts.
-    let (state, _) = replay(journal, &plan, run)?;
-    if !how.is_detached {
-        tell_edits(&library, &plan, &begun);
-        tell_standing(run, &plan, &state, how.goal);
-    }
-    let vault = Arc::new(Vault::default());
-    secrets::again(&plan, &begun.sources, &vault)?;
-    let attendance = Attendance {
-        answers: &how.answers,
-        in_doubt: how.in_doubt.clone(),
-        wait: &how.wait,
-        run,
-        starter: &begun.user,
-        umask: begun.children.umask,
-        reason: how.reason,
-    };
-    let around = session::surroundings(settings, &library.kinds, vault, attendance)?;
-    let user = settings::user();
-    session::drive(async {
-        let taken = Run::resume(journal, plan, run, &user, how.goal, around).await?;
-        if how.is_detached {
-            leave_stderr();
-        }
-        Ok::<_, RunError>(taken)
-    })
-}
-
-/// Lets go of the standard error of whoever has started this process: from here on the journal says everything.
-fn leave_stderr() {
-    if let Ok(nowhere) = std::fs::File::options().write(true).open("/dev/null") {
-        let _ = nix::unistd::dup2_stderr(&nowhere);
-    }
-}
-
 /// Begins a run that goes on from a step of another one, which ends with that.
 fn go_on_from(settings: &Settings, args: &Resume, step: &str) -> Done {
     let journal = settings.journal()?;
     let record = journal.run(&args.run)?;
     let run = &record.run;
-    let first = first_event(&journal, run)?;
+    let first = begun(&journal, run)?;
     if let Some(later) = continued_by(&journal, &record)? {
         return Err(
             CliError::refused(format!("the run `{later}` has taken over the run `{run}`"))
@@ -280,7 +205,7 @@ fn continued_by(journal: &Journal, record: &RunRecord) -> Result<Option<String>,
         ..RunFilter::default()
     };
     for later in journal.runs(&filter, usize::MAX)? {
-        let begun = first_event(journal, &later.run)?;
+        let begun = begun(journal, &later.run)?;
         if begun.continues.is_some_and(|first| first.run == record.run) {
             return Ok(Some(later.run));
         }
@@ -330,22 +255,6 @@ fn read_in_doubt(
     Ok(said)
 }
 
-fn is_doubtful(state: StepState) -> bool {
-    matches!(state, StepState::Running | StepState::InDoubt)
-}
-
-/// Returns the steps of a run without a process that were at work when it was left.
-fn in_doubt(plan: &Plan, state: &State) -> Vec<String> {
-    state
-        .began()
-        .filter(|(step, stands)| {
-            let node = state.node_of(step);
-            is_doubtful(*stands) && node.is_some_and(|node| !plan.node(node).is_structure())
-        })
-        .map(|(step, _)| step.to_string())
-        .collect()
-}
-
 /// Returns until when a run waits where it waits for nothing but time, and longer than a process stays for.
 fn waits_until(state: &State, answers: &AnswerArgs) -> Option<Time> {
     if state.mode() != Mode::Waiting || answers.attended() {
@@ -362,107 +271,4 @@ fn waits_until(state: &State, answers: &AnswerArgs) -> Option<Time> {
     let left = until.milliseconds - settings::clock().now().milliseconds;
     let stays = i64::try_from(Manner::default().stays.as_millis()).unwrap_or(i64::MAX);
     (left > stays).then_some(until)
-}
-
-/// Returns whether this process may go on with a run: it runs as the same user, on the same machine.
-pub(crate) fn is_ours(begun: &Begun) -> bool {
-    let is_account = match begun.account.as_str() {
-        // Older runs have only who started them.
-        "" => begun.user == settings::user(),
-        account => account == settings::account(),
-    };
-    let machine = settings::machine();
-    let is_machine = match begun.machine.is_empty() || machine.is_empty() {
-        true => begun.host == settings::host(),
-        false => begun.machine == machine,
-    };
-    is_account && is_machine
-}
-
-fn refuse_foreign(run: &str, begun: &Begun) -> Result<(), CliError> {
-    if is_ours(begun) {
-        return Ok(());
-    }
-    let account = match begun.account.as_str() {
-        "" => &begun.user,
-        account => account,
-    };
-    let belongs = format!("the run `{run}` belongs to {account} on {}", begun.host);
-    Err(CliError::refused(belongs)
-        .hint("only the user that a run belongs to goes on with it, on the same machine; others can answer its questions with `approve`, `deny`, `answer`"))
-}
-
-/// Returns how a run began.
-pub(crate) fn first_event(journal: &Journal, run: &str) -> Result<Begun, CliError> {
-    let events = runwright_local::run::events(journal, run)?;
-    match events.into_iter().next().map(|event| event.body) {
-        Some(runwright_core::event::Body::Begun(begun)) => Ok(*begun),
-        _ => Err(CliError::new(format!("read how the run `{run}` began"))),
-    }
-}
-
-fn pinned(
-    settings: &Settings,
-    journal: &Journal,
-    library: &Library,
-    run: &str,
-    begun: &Begun,
-) -> Result<Arc<Plan>, CliError> {
-    planning::pinned(library, &folder(journal, run)?, begun, settings.colour())
-}
-
-fn folder(journal: &Journal, run: &str) -> Result<RunFolder, CliError> {
-    RunFolder::find(journal.home(), run)
-        .ok_or_else(|| CliError::new(format!("find the folder of the run `{run}`")))
-}
-
-/// Shows where the playbooks were edited since the run began: the run goes on with the texts it began with.
-fn tell_edits(library: &Library, plan: &Plan, begun: &Begun) {
-    let now = planning::texts_now(library, &begun.path);
-    let mut text = String::new();
-    for scope in &plan.scopes {
-        let Some((path, edited)) = now.get(&scope.name) else {
-            continue;
-        };
-        if Digest::of(edited.as_bytes()) == scope.digest {
-            continue;
-        }
-        let diff = TextDiff::from_lines(&*scope.text, edited.as_str());
-        let diff = diff
-            .unified_diff()
-            .header("as the run began", path)
-            .to_string();
-        text.push_str(&format!(
-            "note: `{path}` was edited since this run began; the run goes on with the text it began with\n{}",
-            clean(&diff)
-        ));
-    }
-    say(&text);
-}
-
-/// Says what was in doubt, and which questions were open.
-fn tell_standing(run: &str, plan: &Plan, state: &State, goal: Goal) {
-    let mut text = String::new();
-    for step in in_doubt(plan, state) {
-        text.push_str(&format!(
-            "in doubt: `{step}` was at work when the engine ended\n"
-        ));
-    }
-    let open = match goal {
-        Goal::Work => open_questions(state),
-        _ => Vec::new(),
-    };
-    for open in open {
-        let message = clean(&open.question.message).replace('\n', " ");
-        match &open.question.ask {
-            Ask::InDoubt => {}
-            Ask::Until(until) => text.push_str(&format!("waits: `{}` until {until}\n", open.step)),
-            ask => text.push_str(&format!(
-                "open: `{}` asks: {message}: {}\n",
-                open.step,
-                how(run, &open.step, ask)
-            )),
-        }
-    }
-    say(&text);
 }

@@ -9,14 +9,14 @@ use runwright_core::{
 };
 use runwright_local::{
     folder::RunFolder,
-    run::{Run, Vault, replay},
+    run::{Run, Vault, begun, replay},
 };
 
 use crate::{
     Done, asker,
-    commands::resume::{How, first_event, go_on},
     error::CliError,
     exit,
+    going_on::{How, go_on},
     library::Library,
     planning, secrets,
     session::{self, AnswerArgs, Attendance, WaitArgs},
@@ -47,7 +47,7 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
     let library = Library::new(settings);
     let folder = RunFolder::find(journal.home(), &record.run)
         .ok_or_else(|| CliError::new(format!("find the folder of the run `{}`", record.run)))?;
-    let first = first_event(&journal, &record.run)?;
+    let first = begun(&journal, &record.run)?;
     let plan = planning::pinned(&library, &folder, &first, colour)?;
     let (mut state, _) = replay(&journal, &plan, &record.run)?;
     let open = state.open_undos();
