@@ -50,11 +50,12 @@ pub use self::{
     clock::Clock,
     guard::keep,
     living::{Living, Seen, living},
-    secrets::Vault,
+    secrets::{Scan, Vault},
     wish::{Fate, Wish, fate},
 };
 pub(crate) use self::{requires::missing, work::treat};
 use crate::{
+    digests::Keys,
     fault::{self, Point},
     folder::RunFolder,
     home::Room,
@@ -183,6 +184,8 @@ pub struct Run {
     projector: Projector,
     /// The folders of the runs that this one undoes or goes on from, the nearest first.
     earlier: Arc<[RunFolder]>,
+    /// What digests of secret contents are made with.
+    keys: Arc<Keys>,
     /// Of the run that this one undoes: nobody else undoes it meanwhile, or gives up what its undos keep.
     _undone: Option<Lock>,
     held: Option<Held>,
@@ -421,9 +424,11 @@ impl Run {
         around: Surroundings,
         begun: Begun,
     ) -> Run {
+        let earlier = earlier(writer.journal(), &begun);
         Run {
             guard: Arc::new(Guard::new(around.guard.clone())),
-            earlier: earlier(writer.journal(), &begun).into(),
+            keys: Arc::new(Keys::of(writer.folder(), &earlier)),
+            earlier: earlier.into(),
             terminal: Terminal::default(),
             plan,
             state,

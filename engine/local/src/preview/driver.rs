@@ -17,6 +17,7 @@ use runwright_core::{
 };
 
 use super::{PreviewAround, only, planned::Noted, touched::Touched, words};
+use crate::digests::{Digests, Keys, Marks};
 
 /// The driver of one preview.
 pub(super) struct Driver {
@@ -28,6 +29,8 @@ pub(super) struct Driver {
     queue: VecDeque<Command>,
     /// The time in the preview: sleeps pass at once.
     pub now: Time,
+    /// How contents are marked: with a key that goes with the preview.
+    pub digests: Digests,
     pub touched: Touched,
     pub noted: HashMap<StepKey, Noted>,
     pub requires: Vec<Required>,
@@ -46,6 +49,11 @@ impl Driver {
     pub(super) fn new(plan: Arc<Plan>, begun: Begun, around: PreviewAround) -> Driver {
         Driver {
             now: around.clock.now(),
+            digests: Digests::new(
+                around.vault.clone(),
+                Arc::new(Keys::passing()),
+                Marks::KeyedWhereFound,
+            ),
             children: Arc::new(begun.children.clone()),
             begun: Arc::new(begun),
             plan,
@@ -371,7 +379,8 @@ impl Driver {
     }
 
     pub(super) fn cx(&self, step: &StepKey) -> Cx {
-        only::cx(&self.begun.run, step, &self.children, &self.around.clock)
+        let (begun, clock) = (&self.begun, &self.around.clock);
+        only::cx(&begun.run, step, &self.children, clock, &self.digests)
     }
 }
 

@@ -117,7 +117,7 @@ impl Driver {
             Some(timeout) if timeout.milliseconds < self.around.limit.milliseconds => timeout,
             _ => self.around.limit,
         };
-        let look = only::look_only(kind, task, &self.around.vault, self.cx(step), limit).await;
+        let look = only::look_only(kind, task, &self.digests, self.cx(step), limit).await;
         let sought = match (look, by) {
             (Ok(Looked::Unclear), _) => Sought::Same(Looked::Unclear),
             (look, Some(by)) => Sought::Now(look, after(&by)),
