@@ -1,5 +1,7 @@
 //! Secrets reach whatever they are for, and no sink.
 
+mod digests;
+
 use std::{
     collections::BTreeMap,
     fs,
