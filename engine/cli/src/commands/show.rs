@@ -7,7 +7,7 @@ use runwright_core::{event::Begun, summary::Summary, value::Value};
 use runwright_local::{
     folder::RunFolder,
     journal::{Journal, RunRecord},
-    run::{before, events, told},
+    run::{before, begun, events, told},
     signature::PublicKey,
 };
 
@@ -15,7 +15,7 @@ use serde_json::Value as Json;
 
 use crate::{
     Done,
-    commands::{check::say, history::state_of, resume::first_event},
+    commands::{check::say, history::state_of},
     error::CliError,
     exit,
     library::Library,
@@ -42,7 +42,7 @@ pub(crate) fn show(settings: &Settings, args: &Show) -> Done {
         return Err(CliError::new("find a run: there are none yet"));
     };
     let record = journal.run(&args.run)?;
-    let begun = first_event(&journal, &record.run)?;
+    let begun = begun(&journal, &record.run)?;
     if args.inputs {
         say(&inputs(&begun));
         return Ok(exit::OK);

@@ -454,8 +454,10 @@ impl Run {
         })
     }
 
+    /// Asks at once: a Ctrl-C that came to us says that no program has the terminal, and a question that stands on it
+    /// is what the asker sets aside.
     fn ask_what_now(&mut self, id: &CommandId, question: &Question) -> BoxFuture<'static, Done> {
-        let asked = self.ask_in_turn(id, question);
+        let asked = self.around.asker.ask(self.asked(id, question));
         Box::pin(async move { Done::Interruption(asked.await) })
     }
 
