@@ -313,6 +313,25 @@ fn a_rollback_that_was_killed_goes_on_with_the_key_of_the_run_that_it_undoes() {
 }
 
 #[test]
+fn a_run_that_goes_on_from_another_undoes_with_its_key() {
+    let sandbox = sandbox();
+    let before = data(&sandbox);
+    let playbook = fs::read_to_string(sandbox.path("marks.yml")).expect("the playbook");
+    sandbox.write(
+        "marks.yml",
+        playbook.replace("steps:\n", "on_failure: stop\nsteps:\n"),
+    );
+    sandbox.runwright(&run(&["--set", "then=false"])).code(1);
+    sandbox
+        .runwright(&["resume", "last", "--from", "last", "--yes"])
+        .code(1)
+        .says("last");
+    sandbox.runwright(&["rollback", "last", "--yes"]);
+    assert_eq!(data(&sandbox), before);
+    sandbox.verified_journal();
+}
+
+#[test]
 fn what_somebody_changed_since_is_left_alone_though_only_a_keyed_digest_tells() {
     let sandbox = sandbox();
     sandbox.runwright(&run(&[])).code(0);
