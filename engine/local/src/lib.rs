@@ -4,7 +4,8 @@
 //! none of them knows what an event means: it is a kind, a step and JSON text. [`lock`] is what one process has of a run,
 //! [`locks`] what one run has of the machine. [`run`] is the loop that feeds the
 //! machine, [`preview`] the same machine with a driver that only looks. [`audit`] proves that the journal is as it was
-//! written, [`signature`] lets somebody vouch for it, [`sweep`] gives up what undos kept.
+//! written, [`signature`] lets somebody vouch for it, [`sweep`] gives up what undos kept. `digests` marks contents without telling
+//! the secrets in them.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_macros))]
 

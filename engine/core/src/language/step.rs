@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     diagnostic::Diagnostic,
+    expression::Template,
     kind::{Effect, Kind},
     plan::{
         Body, Confirm, Expect, ExpectSeverity, Guard, Node as Step, NodeId, ScopeId, Sensitive,
@@ -611,7 +612,8 @@ impl Reader<'_> {
             "notify" => {
                 let to = value
                     .get("to")
-                    .and_then(|node| self.template(node, &around));
+                    .and_then(|node| self.template(node, &around))
+                    .map(Template::into_url);
                 let message = value
                     .get("message")
                     .and_then(|node| self.template(node, &around));

@@ -529,7 +529,32 @@ fn encoded(text: &str) -> Vec<String> {
                     forms.extend(lines.filter(|line| line.len() >= LINE));
                 }
             }
+            if alphabet == BASE64 && digits.len() <= BREAKABLE {
+                forms.extend(broken(&digits));
+            }
             forms.push(digits);
+        }
+    }
+    forms
+}
+
+/// The most base64 digits of a secret that are masked wherever a line ends in them: each place is a form of its own.
+const BREAKABLE: usize = 300;
+
+/// Returns base64 digits as they stand in a longer encoded text that is broken into lines, wherever a line ends.
+fn broken(digits: &str) -> Vec<String> {
+    let mut forms = Vec::new();
+    for width in [76, 64] {
+        for first in 1..digits.len().min(width) {
+            let (first, rest) = digits.split_at(first);
+            // The same place is tried for both widths while only one line ends.
+            if rest.len() <= 64 && width == 64 {
+                continue;
+            }
+            let rest = rest.as_bytes().chunks(width);
+            let rest = rest.map(|line| String::from_utf8_lossy(line).into_owned());
+            let lines: Vec<String> = std::iter::once(first.to_owned()).chain(rest).collect();
+            forms.extend(["\n", "\r\n"].map(|end| lines.join(end)));
         }
     }
     forms
@@ -624,6 +649,35 @@ mod tests {
                 !masked.contains("s3cr") && !masked.contains("M2NyImV0"),
                 "{masked}"
             );
+        }
+    }
+
+    #[test]
+    fn base64_is_masked_wherever_a_line_ends_in_it() {
+        for length in [12, 60, 150, 200] {
+            let secret: String = (0..length).map(|i| char::from(b'!' + i % 90)).collect();
+            let vault = Vault::default();
+            vault.keep("token", secret.clone());
+            for before in 0..160 {
+                let mut bytes = vec![b'x'; before];
+                bytes.extend_from_slice(secret.as_bytes());
+                bytes.extend_from_slice(&[b'y'; 90]);
+                let digits = base64_inside(&bytes, 0, BASE64);
+                let own = base64_inside(secret.as_bytes(), before % 3, BASE64);
+                for (width, end) in [(76, "\n"), (64, "\n"), (76, "\r\n"), (64, "\r\n")] {
+                    let lines = digits.as_bytes().chunks(width);
+                    let lines: Vec<_> = lines.map(String::from_utf8_lossy).collect();
+                    let masked = vault.mask(&lines.join(end)).replace(['\r', '\n'], "");
+                    assert!(masked.contains(MASK), "{length} after {before}: {masked}");
+                    for part in own.as_bytes().chunks(8).filter(|part| part.len() == 8) {
+                        let part = String::from_utf8_lossy(part);
+                        assert!(
+                            !masked.contains(&*part),
+                            "{length} after {before}: {masked}"
+                        );
+                    }
+                }
+            }
         }
     }
 
