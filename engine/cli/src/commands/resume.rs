@@ -101,6 +101,10 @@ pub(crate) fn first_event(
     let events = runwright_local::run::events(journal, run)?;
     match events.into_iter().next().map(|event| event.body) {
         Some(runwright_core::event::Body::Begun(begun)) => Ok(*begun),
+        Some(runwright_core::event::Body::Previewed(_)) => Err(CliError::refused(format!(
+            "`{run}` is no run: somebody looked at a plan, and nothing was done"
+        ))
+        .hint(format!("`runwright show {run}` says who, and at what"))),
         _ => Err(CliError::new(format!("read how the run `{run}` began"))),
     }
 }

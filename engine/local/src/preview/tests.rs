@@ -8,7 +8,7 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use runwright_core::{
     diagnostic::Source,
-    event::{Begun, FailOn, VERSION},
+    event::{Begun, FailOn, Previewed, VERSION},
     kind::{Children, Cx, Description, Effect, Failure, Kind, Look, NoUndo, Step, Touch},
     language,
     plan::{Plan, check_inputs},
@@ -33,6 +33,7 @@ struct Bench {
     inputs: Fields,
     probe: Probe,
     limit: Span,
+    failures: bool,
 }
 
 impl Bench {
@@ -48,6 +49,7 @@ impl Bench {
             inputs: Fields::new(),
             probe: Probe::All,
             limit: LIMIT,
+            failures: false,
         }
     }
 
@@ -81,6 +83,10 @@ impl Bench {
     }
 
     fn preview_of(&self, yaml: &str) -> Preview {
+        self.look(yaml).0
+    }
+
+    fn look(&self, yaml: &str) -> (Preview, Previewed) {
         let plan = self.plan(yaml);
         let inputs = check_inputs(&plan.root().inputs, &self.inputs).expect("the inputs");
         let env = ["PATH", "HOME"]
@@ -112,6 +118,7 @@ impl Bench {
             attended: false,
             yes: false,
             fail_on: FailOn::default(),
+            unseen: None,
         };
         let around = PreviewAround {
             kinds: Arc::new(self.kinds.iter().map(|kind| (kind.name, *kind)).collect()),
@@ -119,6 +126,9 @@ impl Bench {
             clock: Arc::new(Clock::system()),
             probe: self.probe,
             limit: self.limit,
+            locks: self.path("locks"),
+            journal: None,
+            failures: self.failures,
         };
         let before = snapshot(&self.sandbox.path(""));
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -126,14 +136,14 @@ impl Bench {
             .enable_all()
             .build()
             .expect("a runtime");
-        let preview = runtime.block_on(preview(Arc::new(plan), begun, around));
+        let (preview, previewed) = runtime.block_on(preview(Arc::new(plan), begun, around));
         runtime.shutdown_background();
         assert_eq!(
             before,
             snapshot(&self.sandbox.path("")),
             "something changed"
         );
-        preview
+        (preview, previewed)
     }
 }
 
@@ -902,6 +912,9 @@ fn nothing_of_the_preview_but_one_function_calls_a_kind() {
         ("preview.rs", include_str!("../preview.rs")),
         ("driver.rs", include_str!("driver.rs")),
         ("facts.rs", include_str!("facts.rs")),
+        ("failing.rs", include_str!("failing.rs")),
+        ("locks.rs", include_str!("locks.rs")),
+        ("record.rs", include_str!("record.rs")),
         ("planned.rs", include_str!("planned.rs")),
         ("seek.rs", include_str!("seek.rs")),
         ("touched.rs", include_str!("touched.rs")),
@@ -917,6 +930,7 @@ fn nothing_of_the_preview_but_one_function_calls_a_kind() {
     }
     let only = include_str!("only.rs");
     assert_eq!(only.matches(".look(").count(), 1);
+    assert_eq!(only.matches(".undo(").count(), 1);
     assert_eq!(only.matches("reveal(").count(), 1);
     for call in [".perform(", ".keep(", "open_undo"] {
         assert!(!only.contains(call), "only.rs has `{call}`");

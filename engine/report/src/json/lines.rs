@@ -302,6 +302,7 @@ enum EventKind {
     Always,
     Raised,
     Ended,
+    Previewed,
 }
 
 impl EventKind {
@@ -333,6 +334,7 @@ impl EventKind {
             Body::Always => EventKind::Always,
             Body::Raised(_) => EventKind::Raised,
             Body::Ended(_) => EventKind::Ended,
+            Body::Previewed(_) => EventKind::Previewed,
         }
     }
 }

@@ -3,7 +3,7 @@ use runwright_core::{
     kind::Effect,
     preview::{
         Condition, Confirm, Counts, Decision, Detail, Effects, Fidelity, Head, Input, Part,
-        Planned, Preview, Required, Stop, Then, Undo, Undos, VERSION,
+        Planned, Preview, Required, Stop, Then, Undo, Undos, VERSION, Who,
     },
 };
 
@@ -56,6 +56,7 @@ fn preview() -> Preview {
         step: "swap".to_owned(),
         message: "Replace /srv/kv.db?".to_owned(),
         phrase: Some("kv.db".to_owned()),
+        who: Who::default(),
         certain: false,
     };
     let steps = vec![
@@ -78,6 +79,8 @@ fn preview() -> Preview {
             }],
             undo: Undo::ByItself {
                 kind: "file.write".to_owned(),
+                does: None,
+                lapses: None,
             },
             ..planned("write", Effect::Change, Decision::Runs)
         },
@@ -129,6 +132,7 @@ fn preview() -> Preview {
                 by_itself: 1,
                 by_hand: 0,
                 not: 1,
+                lapses: Vec::new(),
             },
             point_of_no_return: Some("swap".to_owned()),
             confirms: vec![confirm],
@@ -152,6 +156,7 @@ fn preview() -> Preview {
             ..Head::default()
         },
         steps,
+        failures: Vec::new(),
     }
 }
 
