@@ -14,6 +14,7 @@ mod locked_runs;
 mod locks;
 mod orphans;
 mod output;
+mod plans;
 mod prompts;
 mod rollback;
 mod secrets;

@@ -19,6 +19,9 @@ use crate::{
     settings::{OutputForm, Settings},
 };
 
+/// How many characters of what a preview found are listed.
+const LONGEST: usize = 100;
+
 /// List runs, newest first
 #[derive(Args)]
 pub(crate) struct History {
@@ -76,7 +79,7 @@ pub(crate) fn history(settings: &Settings, args: &History) -> Done {
         let row = &record.row;
         if args.plans {
             let seen = looked(&journal, record)?;
-            let found = seen["found"].as_str().unwrap_or_default();
+            let found = short(seen["found"].as_str().unwrap_or_default());
             say(&format!(
                 "{}  {}  {:10}  {}: {found}\n",
                 record.run,
@@ -106,6 +109,16 @@ pub(crate) fn history(settings: &Settings, args: &History) -> Done {
         eprintln!("{}", nothing(args));
     }
     Ok(exit::OK)
+}
+
+/// Returns the beginning of a text, in one line.
+fn short(text: &str) -> String {
+    let clean = |char: char| if char.is_control() { ' ' } else { char };
+    let mut short: String = text.chars().take(LONGEST).map(clean).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        short.push('…');
+    }
+    short
 }
 
 fn nothing(args: &History) -> &'static str {

@@ -280,7 +280,7 @@ impl Driver {
             Some(only::Planned::Nothing) => None,
             None => Some(UndoRecord {
                 kind: kind.name.to_owned(),
-                summary: format!("by itself (`{}`)", kind.name),
+                summary: format!("put back what is there then (`{}`)", kind.name),
                 data: serde_json::Value::Null,
                 again: None,
                 lapses: None,

@@ -120,8 +120,10 @@ impl Driver {
             Some(timeout) if timeout.milliseconds < self.around.limit.milliseconds => timeout,
             _ => self.around.limit,
         };
-        self.probes(step, task, &read);
         let seen = only::look_only(kind, task, &self.around.vault, self.cx(step), limit).await;
+        if !matches!(&seen, Ok(seen) if seen.looked == Looked::Unclear) {
+            self.probed(step, task, &read);
+        }
         let look = seen.map(|seen| {
             if task.effect > Effect::Read {
                 self.undone_by(step, seen.undo);
@@ -184,8 +186,8 @@ impl Driver {
         }
     }
 
-    /// Takes in what is looked at.
-    fn probes(&mut self, step: &StepKey, task: &Task, read: &[String]) {
+    /// Takes in what was looked at.
+    fn probed(&mut self, step: &StepKey, task: &Task, read: &[String]) {
         let mask = |resource: &String| self.around.vault.mask(resource);
         let probed = Probed {
             step: step.clone(),

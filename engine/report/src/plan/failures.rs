@@ -8,6 +8,9 @@ use super::page::{Page, Tone};
 pub(super) const FIRST: &str =
     "On a terminal a person is asked first what to do; this is what happens without one.";
 
+/// How many undos are told again where they are the same as before.
+const REPEATED: usize = 3;
+
 /// Writes what the failure of each step would come to; steps with the same fate stand together.
 pub(super) fn failures(page: &mut Page, failures: &[IfFails]) {
     if failures.is_empty() {
@@ -16,17 +19,37 @@ pub(super) fn failures(page: &mut Page, failures: &[IfFails]) {
     page.blank();
     page.title("If a step fails");
     page.line(2, Tone::Quiet, FIRST);
+    let mut before: Option<&IfFails> = None;
     for alike in alike(failures) {
         let first = alike[0];
         page.hanging(2, 4, Tone::Plain, &headline(alike.as_slice()));
-        for (number, undoing) in (1..).zip(&first.undoes) {
-            let text = format!("{number}. {}", undoing_words(undoing));
+        for text in undoes(first, before) {
             page.hanging(6, 9, Tone::Plain, &text);
         }
+        before = Some(first);
         for stays in &first.stays {
             page.hanging(6, 9, Tone::Bad, &stays_words(stays));
         }
     }
+}
+
+/// Returns the undos in their order, a line each; a long list that ends as the one before it did is not told again.
+pub(super) fn undoes(failure: &IfFails, before: Option<&IfFails>) -> Vec<String> {
+    let told = before.filter(|before| {
+        before.undoes.len() > REPEATED && failure.undoes.ends_with(&before.undoes)
+    });
+    let new = failure.undoes.len() - told.map_or(0, |told| told.undoes.len());
+    let number =
+        |(number, undoing): (usize, &Undoing)| format!("{number}. {}", undoing_words(undoing));
+    let mut lines: Vec<String> = (1..).zip(&failure.undoes[..new]).map(number).collect();
+    if let Some(told) = told {
+        lines.push(format!(
+            "{}. and then all that the failure of `{}` undoes, in the same order",
+            new + 1,
+            told.step
+        ));
+    }
+    lines
 }
 
 /// Returns the failures that follow each other and come to the same.

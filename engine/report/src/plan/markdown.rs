@@ -236,12 +236,13 @@ fn undo(text: &mut String, preview: &Preview) {
         return;
     }
     text.push_str(&format!("{}\n\n", failures::FIRST));
+    let mut before = None;
     for alike in failures::alike(&preview.failures) {
         text.push_str(&format!("- {}\n", escaped(&failures::headline(&alike))));
-        for undoing in &alike[0].undoes {
-            let words = failures::undoing_words(undoing);
-            text.push_str(&format!("  1. {}\n", escaped(&words)));
+        for line in failures::undoes(alike[0], before) {
+            text.push_str(&format!("  {}\n", escaped(&line)));
         }
+        before = Some(alike[0]);
         for stays in &alike[0].stays {
             let words = failures::stays_words(stays);
             text.push_str(&format!("  - {}\n", escaped(&words)));
