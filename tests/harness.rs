@@ -4,6 +4,7 @@ pub(crate) mod disk;
 pub(crate) mod http;
 pub(crate) mod services;
 pub(crate) mod sqlite;
+pub(crate) mod terminal;
 
 use std::{
     collections::BTreeMap,
@@ -117,6 +118,45 @@ impl Sandbox {
                 .output()
                 .expect("the program starts"),
         )
+    }
+
+    /// Returns the program as the person with this login uid starts it. It runs as the same user all the same.
+    pub(crate) fn program_of(&self, login: u32, arguments: &[&str]) -> Command {
+        let mut command = self.command("sh");
+        let script = "echo $0 >/proc/self/loginuid && exec \"$@\"";
+        command.args(["-c", script, &login.to_string(), PROGRAM]);
+        command.args(arguments);
+        command
+    }
+
+    /// Runs the program to its end as the person with this login uid.
+    pub(crate) fn runwright_of(&self, login: u32, arguments: &[&str]) -> Ended {
+        let mut program = self.program_of(login, arguments);
+        Ended::of(program.output().expect("the program starts"))
+    }
+
+    /// Returns how the newest run stands.
+    pub(crate) fn standing(&self) -> String {
+        let history = self.runwright(&["history", "-n", "1", "--output", "json"]);
+        let rows: Json = serde_json::from_str(history.stdout.trim()).unwrap_or_default();
+        rows[0]["state"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until the newest run stands like this, and no process works on it any more.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, state: &str) {
+        until(&format!("the run is {state}"), || {
+            let home = Home::find(&self.path("state")).ok().flatten();
+            let Some(home) = home else { return false };
+            let Ok(Some(journal)) = Journal::find(&home) else {
+                return false;
+            };
+            let Ok(record) = journal.run("last") else {
+                return false;
+            };
+            let holder = runwright_local::lock::Lock::holder(&home.lock(&record.run));
+            self.standing() == state && matches!(holder, Ok(None))
+        });
     }
 
     /// Starts the program and does not wait for it; nobody reads what it says.

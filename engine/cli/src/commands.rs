@@ -1,7 +1,11 @@
 //! One file a command.
 
+pub(crate) mod answer;
+pub(crate) mod approve;
 pub(crate) mod audit;
+pub(crate) mod cancel;
 pub(crate) mod check;
+pub(crate) mod deny;
 pub(crate) mod describe;
 pub(crate) mod guard;
 pub(crate) mod history;

@@ -137,6 +137,63 @@ impl InputArgs {
     }
 }
 
+/// Returns the values for what a step asks for: from a file, then from `--set`.
+pub(crate) fn answer(
+    inputs: &[Input],
+    set: &[String],
+    file: Option<&Utf8Path>,
+    colour: Colour,
+) -> Result<Fields, CliError> {
+    let mut given: BTreeMap<String, Given> = BTreeMap::new();
+    let mut problems: Vec<String> = Vec::new();
+    if let Some(path) = file {
+        let values = read_values(path, colour)?.into_iter();
+        given.extend(values.map(|(name, value)| (name, Given::Value(value))));
+    }
+    for set in set {
+        match set.split_once('=') {
+            Some((name, text)) => {
+                given.insert(name.trim().to_owned(), Given::Text(text.to_owned()));
+            }
+            None => problems.push(format!(
+                "`--set {set}` has no `=`: write `--set name=value`"
+            )),
+        }
+    }
+    let mut values = Fields::new();
+    for (name, given) in given {
+        let Some(input) = inputs.iter().find(|input| input.name == name) else {
+            // The check below says what there is instead.
+            values.insert(name, Value::Null);
+            continue;
+        };
+        let value = match (&input.of, given) {
+            (InputType::Secret, _) => {
+                Err("a secret can't be sent to a run: nothing of it may be written down".to_owned())
+            }
+            (_, Given::Text(text)) => input.parse(&text),
+            (_, Given::Value(value)) => input.accept(&value),
+        };
+        match value {
+            Ok(value) => drop(values.insert(name, absolute_paths(input, value))),
+            Err(why) => {
+                problems.push(format!("input `{name}`: {why}"));
+                values.insert(name, Value::Unknown("it is wrong".into()));
+            }
+        }
+    }
+    match check_inputs(inputs, &values) {
+        Ok(values) if problems.is_empty() => return Ok(values),
+        Ok(_) => {}
+        Err(more) => problems.extend(more.lines().map(str::to_owned)),
+    }
+    let lines = problems.iter().map(|problem| format!("  - {problem}\n"));
+    Err(
+        CliError::usage("take the values: they are not what the step asks for")
+            .detail(lines.collect::<String>()),
+    )
+}
+
 fn read_profile(
     path: &Utf8Path,
     plan: &Plan,

@@ -5,30 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Args;
-use runwright_core::{event::Body, units::Span};
+use runwright_core::event::Body;
 use runwright_local::{
     folder::RunFolder,
     journal::Journal,
     run::{Living, events, living},
 };
 
-use crate::error::CliError;
+use crate::{error::CliError, session::WaitArgs};
 
 /// How often processes that are waited for are looked for.
 const TICK: Duration = Duration::from_millis(200);
-
-/// What to do about processes that a dead engine has left
-#[derive(Args, Clone)]
-pub(crate) struct WaitArgs {
-    /// Wait until the processes that a dead engine has left have ended; without a duration as long as it takes
-    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
-    #[expect(
-        clippy::option_option,
-        reason = "clap's shape of a flag whose value may be left out"
-    )]
-    wait: Option<Option<Span>>,
-}
 
 /// Returns once no process of a step lives that was at work when the engine died; refuses to go on where one does.
 ///
@@ -49,11 +36,9 @@ pub(crate) fn refuse_or_wait(
         if left.is_empty() {
             return Ok(());
         }
-        let may_wait = match args.wait {
-            None => false,
-            Some(None) => true,
-            Some(Some(at_most)) => begun.elapsed() < at_most.to_std(),
-        };
+        let may_wait = args
+            .longest()
+            .is_some_and(|longest| begun.elapsed() < longest);
         if !may_wait {
             return Err(refused(run, &left));
         }

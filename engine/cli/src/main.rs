@@ -2,18 +2,22 @@
 //!
 //! The only crate that puts the others together, and the only one that reads arguments, environment, home and terminal.
 
+mod answering;
 mod asker;
 mod builtin;
 mod commands;
 mod error;
 mod exit;
+mod going_on;
 mod inputs;
 mod left;
 mod library;
 mod planning;
+mod question;
 mod secrets;
 mod session;
 mod settings;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -41,6 +45,10 @@ enum Command {
     Plan(plan::Plan),
     Resume(resume::Resume),
     Rollback(rollback::Rollback),
+    Approve(approve::Approve),
+    Deny(deny::Deny),
+    Answer(answer::Answer),
+    Cancel(cancel::Cancel),
     List(list::List),
     Describe(describe::Describe),
     Check(check::Check),
@@ -86,6 +94,10 @@ fn perform(settings: &Settings, command: Command) -> Done {
         Command::Plan(args) => plan::plan(settings, &args),
         Command::Resume(args) => resume::resume(settings, &args),
         Command::Rollback(args) => rollback::rollback(settings, &args),
+        Command::Approve(args) => approve::approve(settings, &args),
+        Command::Deny(args) => deny::deny(settings, &args),
+        Command::Answer(args) => answer::answer(settings, &args),
+        Command::Cancel(args) => cancel::cancel(settings, &args),
         Command::List(args) => list::list(settings, &args),
         Command::Describe(args) => describe::describe(settings, &args),
         Command::Check(args) => check::check(settings, &args),

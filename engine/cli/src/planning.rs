@@ -64,6 +64,36 @@ pub(crate) fn pinned(
     })
 }
 
+/// Returns the texts that a run would begin with now, by the playbook's name, each with its path; those that can't be
+/// found are left out.
+pub(crate) fn texts_now(library: &Library, path: &str) -> BTreeMap<String, (String, String)> {
+    let mut texts = BTreeMap::new();
+    let Ok(root) = library.find(path) else {
+        return texts;
+    };
+    let mut keep = |name: &str, loaded: &Loaded| {
+        let text = (
+            loaded.source.name.to_string(),
+            loaded.source.text.to_string(),
+        );
+        texts.entry(name.to_owned()).or_insert(text);
+    };
+    let Some(playbook) = &root.playbook else {
+        let name = camino::Utf8Path::new(path).file_stem().unwrap_or_default();
+        keep(name, &root);
+        return texts;
+    };
+    keep(&playbook.scope.name, &root);
+    // What is wrong with them now is no matter of a run that has begun before.
+    drop(language::link(playbook, &mut |caller, call| {
+        let unusable = || Diagnostic::error("this call can't be made", call.place.clone());
+        let loaded = library.find_called(caller, call).map_err(|_| unusable())?;
+        keep(&call.name, &loaded);
+        loaded.playbook.clone().ok_or_else(unusable)
+    }));
+    texts
+}
+
 /// Returns the playbook, or its problems as an error.
 pub(crate) fn checked(loaded: &Loaded, colour: Colour) -> Result<Arc<Playbook>, CliError> {
     match &loaded.playbook {

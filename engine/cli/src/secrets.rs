@@ -18,25 +18,30 @@ pub(crate) fn again(
     vault: &Vault,
 ) -> Result<(), CliError> {
     let mut missing = Vec::new();
+    let mut typed = Vec::new();
     for input in plan
         .root()
         .inputs
         .iter()
-        .filter(|input| input.of == InputType::Secret)
+        .filter(|input| input.of == InputType::Secret && sources.contains_key(&input.name))
     {
-        let source = sources
-            .get(&input.name)
-            .map(String::as_str)
-            .unwrap_or_default();
-        let text = match reference(source) {
+        let text = match reference(&sources[&input.name]) {
             Some(reference) => fetch(&reference),
-            None if settings::can_ask() => asker::hidden(input),
+            None if settings::can_ask() => {
+                typed.push(input);
+                continue;
+            }
             None => Err("it was typed, and there is no terminal now".to_owned()),
         };
         match text {
             Ok(text) => vault.keep(&handle(input), text),
             Err(why) => missing.push(format!("  - secret `{}`: {why}\n", input.name)),
         }
+    }
+    // Nobody types one where another is missing anyway.
+    for input in typed.into_iter().filter(|_| missing.is_empty()) {
+        let text = asker::hidden(input).map_err(CliError::refused)?;
+        vault.keep(&handle(input), text);
     }
     if missing.is_empty() {
         return Ok(());

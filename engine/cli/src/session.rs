@@ -9,14 +9,15 @@ use std::{
 
 use clap::Args;
 use runwright_core::{
-    event::{Begun, FailOn, VERSION},
+    event::{Begun, FailOn, Reply, VERSION},
     kind::Kind,
     plan::{Body, Node, Plan},
     port::Reporter,
+    units::Span,
     value::Fields,
 };
 use runwright_local::run::{
-    Clock, Interrupt, Kinds, Manner, Run, RunError, SharedReporter, Surroundings, Vault,
+    Interrupt, Kinds, Manner, Run, RunError, SharedReporter, Surroundings, Vault,
 };
 use runwright_report::{Json, Plain, Tty};
 use tokio::{
@@ -28,7 +29,9 @@ use crate::{
     asker::Terminal,
     commands::guard,
     error::CliError,
+    question::quoted,
     settings::{self, OutputForm, Settings},
+    terminal,
 };
 
 /// Answers that are given beforehand
@@ -64,6 +67,46 @@ impl AnswerArgs {
     }
 }
 
+/// How long to wait for what others have
+#[derive(Args, Clone, Default)]
+pub(crate) struct WaitArgs {
+    /// Wait for locks that other runs hold and for processes that a dead engine has left: as long as it takes, or
+    /// this long, for example `10m`
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
+    #[expect(
+        clippy::option_option,
+        reason = "clap's shape of a flag whose value may be left out"
+    )]
+    wait: Option<Option<Span>>,
+}
+
+/// As long as it takes; a clock that counts nanoseconds can still add it.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+impl WaitArgs {
+    /// Returns how long to wait; none: not at all.
+    pub(crate) fn longest(&self) -> Option<Duration> {
+        self.wait
+            .map(|longest| longest.map_or(FOREVER, Span::to_std))
+    }
+}
+
+/// Who answers the questions of a run, and how this process works on it.
+pub(crate) struct Attendance<'a> {
+    pub(crate) answers: &'a AnswerArgs,
+    /// What was said beforehand of steps in doubt.
+    pub(crate) in_doubt: BTreeMap<String, Reply>,
+    pub(crate) wait: &'a WaitArgs,
+    /// The run's id.
+    pub(crate) run: &'a str,
+    /// Who has started it.
+    pub(crate) starter: &'a str,
+    /// The umask that its processes start with.
+    pub(crate) umask: u32,
+    /// Why it is gone on with, where a person has said it.
+    pub(crate) reason: &'a str,
+}
+
 /// Returns the kinds by name.
 pub(crate) fn by_name(kinds: &[Kind]) -> Kinds {
     Arc::new(kinds.iter().map(|kind| (kind.name, *kind)).collect())
@@ -86,29 +129,43 @@ pub(crate) fn reporter(settings: &Settings, run: &str) -> SharedReporter {
 pub(crate) fn surroundings(
     settings: &Settings,
     kinds: &[Kind],
-    answers: &AnswerArgs,
     vault: Arc<Vault>,
-    run: &str,
+    attendance: Attendance<'_>,
 ) -> Result<Surroundings, CliError> {
+    let Attendance {
+        answers,
+        in_doubt,
+        wait,
+        run,
+        starter,
+        umask,
+        reason,
+    } = attendance;
+    // What is started inherits it: a run that is taken up elsewhere goes on as it began.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
     let reporter = reporter(settings, run);
     let asker = Terminal {
         yes: answers.yes,
         phrases: answers.phrases()?,
+        in_doubt,
         reporter: reporter.clone(),
         user: settings::user(),
+        starter: starter.to_owned(),
     };
     Ok(Surroundings {
         kinds: by_name(kinds),
         reporter,
         asker: Arc::new(asker),
         vault,
-        clock: Arc::new(Clock::system()),
+        clock: Arc::new(settings::clock()),
         // This very program, also when its file was replaced meanwhile.
         guard: vec!["/proc/self/exe".to_owned(), guard::NAME.to_owned()],
         signer: settings.signer()?,
         manner: Manner {
             attended: answers.attended(),
-            say: |line| eprintln!("{line}"),
+            wait_for_locks: wait.longest(),
+            reason: reason.to_owned(),
+            say: |line| terminal::say(&format!("{line}\n")),
             ..Manner::default()
         },
         locks: Settings::locks_path(),
@@ -134,10 +191,12 @@ pub(crate) fn drive(make: impl Future<Output = Result<Run, RunError>>) -> Result
         let (upkeep, is_signing) = (run.upkeep(), run.is_signing());
         let summary = run.drive(interrupts).await?;
         if is_signing && summary.signed_by.is_none() {
-            eprintln!("warning: the head of this run could not be signed; `--log warn` says why");
+            terminal::say(
+                "warning: the head of this run could not be signed; `--log warn` says why\n",
+            );
         }
         // What can't be given up now is tried again after the next run; `journal sweep` says why.
-        match upkeep.sweep(Clock::system().now(), Some(UPKEEP)).await {
+        match upkeep.sweep(settings::clock().now(), Some(UPKEEP)).await {
             Ok(swept) => tracing::debug!(?swept, "lapsed undos"),
             Err(error) => tracing::warn!(%error, "lapsed undos could not be looked for"),
         }
@@ -167,9 +226,13 @@ fn listen() -> Result<mpsc::UnboundedReceiver<Interrupt>, CliError> {
     for (kind, name, asks) in kinds {
         let mut signals =
             signal(kind).map_err(|error| CliError::new("listen for signals").because(&error))?;
-        let sender = sender.clone();
+        let (sender, mut first) = (sender.clone(), true);
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
+                // What was asked at the first Ctrl-C is answered by the second one.
+                if !std::mem::take(&mut first) || !asks {
+                    terminal::break_off();
+                }
                 if sender
                     .send(Interrupt {
                         by: name.to_owned(),
@@ -247,59 +310,91 @@ pub(crate) fn new_run_id() -> String {
     id
 }
 
-/// Refuses a run that would need an answer which nobody can give: without a terminal, and not given beforehand.
-pub(crate) fn refuse_unanswerable(plan: &Plan, answers: &AnswerArgs) -> Result<(), CliError> {
+/// Says which questions may come up that nobody is here to answer, and how they are answered then.
+pub(crate) fn tell_open_answers(
+    plan: &Plan,
+    answers: &AnswerArgs,
+    run: &str,
+) -> Result<(), CliError> {
     if settings::can_ask() {
         return Ok(());
     }
     let phrases = answers.phrases()?;
-    let open: Vec<String> = plan
+    let open: String = plan
         .nodes
         .iter()
-        .filter_map(|node| unanswered(node, answers.yes, &phrases))
+        .flat_map(|node| unanswered(node, answers.yes, &phrases, run))
         .collect();
-    if open.is_empty() {
-        return Ok(());
+    if !open.is_empty() {
+        terminal::say(&format!(
+            "`{}` may ask, and there is no terminal: the run waits then, without a process\n{open}",
+            plan.root().name
+        ));
     }
-    Err(CliError::refused(format!(
-        "`{}` may need answers, and there is no terminal to ask on",
-        plan.root().name
-    ))
-    .detail(open.concat())
-    .hint("give them beforehand, or run it on a terminal"))
+    Ok(())
 }
 
-fn unanswered(node: &Node, yes: bool, phrases: &BTreeMap<String, String>) -> Option<String> {
+/// Returns what a step may ask and how it is answered, a line each; not what was answered beforehand.
+fn unanswered(
+    node: &Node,
+    yes: bool,
+    phrases: &BTreeMap<String, String>,
+    run: &str,
+) -> Vec<String> {
     let id = &node.id;
+    let mut lines = Vec::new();
+    let mut line = |what: &str, how: &str| lines.push(format!("  - step `{id}` {what}: {how}\n"));
     if let Some(confirm) = &node.confirm {
-        let given = match &confirm.phrase {
-            Some(_) => phrases
-                .keys()
-                .any(|step| step == id || step.ends_with(&format!("/{id}"))),
-            None => yes,
+        let for_one = confirm.is_for_one();
+        let is_phrase_given = || {
+            let is_this = |step: &String| step == id || step.ends_with(&format!("/{id}"));
+            phrases.keys().any(is_this)
         };
-        if !given {
-            let (what, how) = match &confirm.phrase {
-                Some(phrase) => (
-                    format!("asks for the phrase `{}`", phrase.text()),
-                    format!("--confirm {id}=PHRASE"),
-                ),
-                None => ("asks yes or no".to_owned(), "--yes".to_owned()),
-            };
-            return Some(format!("  - step `{id}` {what}: {how}\n"));
+        let who = match (confirm.approvers, confirm.not_starter) {
+            (0 | 1, false) => "",
+            (0 | 1, true) => " somebody else than who starts it",
+            (_, false) => " several people",
+            (_, true) => " several people, one of them not who starts it",
+        };
+        match &confirm.phrase {
+            Some(_) if for_one && is_phrase_given() => {}
+            Some(phrase) => {
+                let approve = format!("runwright approve {run} {id} --phrase PHRASE");
+                let how = match for_one {
+                    true => format!("`--confirm {id}=PHRASE`, or `{approve}`"),
+                    false => format!("`{approve}`"),
+                };
+                let phrase = quoted(phrase.text());
+                line(&format!("asks{who} for the phrase {phrase}"), &how);
+            }
+            None if for_one && yes => {}
+            None => {
+                let approve = format!("runwright approve {run} {id}");
+                let how = match for_one {
+                    true => format!("`--yes`, or `{approve}`"),
+                    false => format!("`{approve}`"),
+                };
+                line(&format!("asks{who} yes or no"), &how);
+            }
         }
     }
     match &node.body {
         Body::Ask(inputs) => {
             let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
-            Some(format!(
-                "  - step `{id}` asks for {}: only on a terminal\n",
-                names.join(", ")
-            ))
+            let set: Vec<String> = names
+                .iter()
+                .map(|name| format!(" --set {name}=VALUE"))
+                .collect();
+            line(
+                &format!("asks for {}", names.join(", ")),
+                &format!("`runwright answer {run} {id}{}`", set.concat()),
+            );
         }
-        Body::Manual(_) => Some(format!(
-            "  - step `{id}` is an instruction for a person: only on a terminal\n"
-        )),
-        _ => None,
+        Body::Manual(_) => line(
+            "is an instruction for a person",
+            &format!("`runwright answer {run} {id} done`"),
+        ),
+        _ => {}
     }
+    lines
 }

@@ -13,7 +13,9 @@ use runwright_core::{
     diagnostic::Colour,
     kind::{Children, Digest},
 };
-use runwright_local::{home::Home, journal::Journal, locks::DEFAULT_FOLDER, signature::SignKey};
+use runwright_local::{
+    home::Home, journal::Journal, locks::DEFAULT_FOLDER, run::Clock, signature::SignKey,
+};
 
 use crate::{error::CliError, exit};
 
@@ -190,6 +192,18 @@ impl Settings {
         }
     }
 
+    /// Returns the arguments that give another process the same settings.
+    pub(crate) fn handed_on(&self) -> Result<Vec<String>, CliError> {
+        let mut arguments = vec!["--home".to_owned(), self.home_path()?.into_string()];
+        if let Some(key) = &self.sign_key {
+            arguments.extend(["--sign-key".to_owned(), absolute(key).into_string()]);
+        }
+        for folder in &self.playbooks {
+            arguments.extend(["--playbooks".to_owned(), absolute(folder).into_string()]);
+        }
+        Ok(arguments)
+    }
+
     fn home_path(&self) -> Result<Utf8PathBuf, CliError> {
         if let Some(home) = &self.home {
             return Ok(absolute(home));
@@ -283,26 +297,53 @@ pub(crate) fn children() -> Children {
     }
 }
 
-/// Returns who starts a run: the login, which stays through `sudo`, else the user of the process.
+/// Returns who starts a run, or answers: the login, which stays through `sudo`.
+///
+/// Where nobody has logged in, as in a container, it is for root the one who has called `sudo`, else the user of the
+/// process.
 pub(crate) fn user() -> String {
     let login = std::fs::read_to_string("/proc/self/loginuid").ok();
-    let login = login
-        .and_then(|text| text.trim().parse::<u32>().ok())
-        .filter(|uid| *uid != u32::MAX);
-    let uid = login.unwrap_or_else(|| rustix::process::getuid().as_raw());
+    let login = login.and_then(|text| uid(&text));
+    let uid = login
+        .or_else(sudoer)
+        .unwrap_or_else(|| rustix::process::getuid().as_raw());
+    name_of(uid)
+}
+
+/// Returns who has called `sudo`. Only root is believed: everybody else could set the variable.
+fn sudoer() -> Option<u32> {
+    match rustix::process::getuid().is_root() {
+        true => uid(&variable("SUDO_UID")?),
+        false => None,
+    }
+}
+
+/// Returns the uid that stands in `text`; the largest one means that there is none.
+fn uid(text: &str) -> Option<u32> {
+    text.trim().parse().ok().filter(|uid| *uid != u32::MAX)
+}
+
+fn name_of(uid: u32) -> String {
     match nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)) {
         Ok(Some(user)) => user.name,
         _ => format!("uid {uid}"),
     }
 }
 
+/// Returns what time it is.
+///
+/// Tests of what happens days later put it forward, in debug builds only.
+pub(crate) fn clock() -> Clock {
+    let ahead = match cfg!(debug_assertions) {
+        true => variable("RUNWRIGHT_TEST_CLOCK_OFFSET").and_then(|text| text.parse().ok()),
+        false => None,
+    };
+    Clock::ahead_by(ahead.unwrap_or_default())
+}
+
 /// Returns the user that the process acts as.
 pub(crate) fn account() -> String {
-    let uid = rustix::process::geteuid().as_raw();
-    match nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)) {
-        Ok(Some(user)) => user.name,
-        _ => format!("uid {uid}"),
-    }
+    name_of(rustix::process::geteuid().as_raw())
 }
 
 /// Returns an id of the machine that stays when its name changes; empty where it has none.

@@ -149,6 +149,9 @@ pub enum Body {
         /// Whether a person sits at its terminal.
         #[serde(default)]
         attended: bool,
+        /// Why, in the person's own words.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
     },
     /// The step had ended in the run that this one goes on from, and is not done again.
     Adopted {

@@ -5,6 +5,7 @@
 //! a run: previews call `look` and nothing else.
 
 mod context;
+mod digest;
 mod erased;
 mod failure;
 
@@ -14,7 +15,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::{
-    context::{Children, Cx, Digest, Host, Progress, Stream, hex},
+    context::{Children, Cx, Host, Progress, Stream},
+    digest::{Digest, Hasher, PlainHasher, hex},
     erased::{Action, BoxFuture, Kind, Looked, UndoRecord, Undoes, UndoneBy},
     failure::{Class, Failure},
 };

@@ -353,7 +353,9 @@ impl State {
                 self.answered_run();
                 self.stopped = true;
             }
-            Body::Resumed { by, goal, attended } => {
+            Body::Resumed {
+                by, goal, attended, ..
+            } => {
                 self.attended = *attended;
                 self.waiting = false;
                 self.resume(plan, *goal, by);

@@ -12,9 +12,8 @@ use std::{
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
-use runwright_core::kind::{Digest, Stream, hex};
+use runwright_core::kind::{Digest, Hasher, Stream};
 use rustix::fs::OFlags;
-use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::output::escape;
 pub use self::output::{HEAD, Output, OutputFile, Recorded, TAIL};
@@ -58,12 +57,17 @@ impl RunFolder {
         &self.path
     }
 
-    /// Copies the file at `path` and returns the digest of what was copied. It is on the disk when this returns.
+    /// Copies the file at `path` and returns what `hasher` makes of it, under which it then lies. It is on the disk when
+    /// this returns.
     ///
     /// # Errors
     ///
     /// Fails when `path` is no regular file, can't be read, or the copy can't be written.
-    pub fn keep(&self, path: &Utf8Path) -> Result<Digest, FolderError> {
+    pub fn keep(
+        &self,
+        path: &Utf8Path,
+        mut hasher: Box<dyn Hasher>,
+    ) -> Result<Digest, FolderError> {
         // Opening a pipe would wait for its writer.
         let mut source = OpenOptions::new()
             .read(true)
@@ -76,19 +80,20 @@ impl RunFolder {
             });
         }
         let folder = self.folder("kept", Sync::Yes)?;
-        self.put(&folder, "", Sync::Yes, &mut |file| {
-            let mut hasher = Sha256::new();
+        let name = self.put(&folder, Sync::Yes, |file| {
             let mut buffer = vec![0; COPY];
             loop {
                 let length = source.read(&mut buffer).map_err(failed("read", path))?;
                 if length == 0 {
-                    return Ok(Digest(hex(&hasher.finalize())));
+                    let digest = hasher.finish().map_err(failed("make a mark of", path))?;
+                    return Ok(digest.0);
                 }
                 hasher.update(&buffer[..length]);
                 file.write_all(&buffer[..length])
                     .map_err(failed("write a copy to", &folder))?;
             }
-        })
+        })?;
+        Ok(Digest(name))
     }
 
     /// Returns where the kept content with `digest` lies.
@@ -103,11 +108,13 @@ impl RunFolder {
     /// Fails when it can't be written.
     pub fn keep_text(&self, text: &str, sync: Sync) -> Result<Digest, FolderError> {
         let folder = self.folder("texts", sync)?;
-        self.put(&folder, ".yml", sync, &mut |file| {
+        let digest = Digest::of(text.as_bytes());
+        self.put(&folder, sync, |file| {
             file.write_all(text.as_bytes())
                 .map_err(failed("write a playbook's text to", &folder))?;
-            Ok(Digest::of(text.as_bytes()))
-        })
+            Ok(format!("{}.yml", digest.0))
+        })?;
+        Ok(digest)
     }
 
     /// Returns the text of a playbook that the run keeps.
@@ -122,6 +129,38 @@ impl RunFolder {
             return Err(FolderError::Altered { path });
         }
         Ok(text)
+    }
+
+    /// Returns the key of the run's digests; none where no content held a secret.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it can't be read, or is no key.
+    pub fn key(&self) -> Result<Option<[u8; KEY]>, FolderError> {
+        let path = self.path.join("key");
+        match fs::read(&path) {
+            Ok(bytes) => match bytes.try_into() {
+                Ok(key) => Ok(Some(key)),
+                Err(_) => Err(FolderError::Altered { path }),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("read", &path)(error)),
+        }
+    }
+
+    /// Keeps the key of the run's digests. It is on the disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it can't be written.
+    pub fn keep_key(&self, key: &[u8; KEY]) -> Result<(), FolderError> {
+        self.sync_above()?;
+        self.put(&self.path, Sync::Yes, |file| {
+            file.write_all(key)
+                .map_err(failed("write the key of the digests to", &self.path))?;
+            Ok("key".to_owned())
+        })?;
+        Ok(())
     }
 
     /// Syncs the texts that were kept without.
@@ -171,28 +210,33 @@ impl RunFolder {
         let folder = self.path.join(name);
         create_folder(&folder).map_err(failed("create", &folder))?;
         if sync == Sync::Yes {
-            let above = self.path.parent().unwrap_or(&self.path);
-            for it in [self.path.as_path(), above] {
-                sync_folder(it).map_err(failed("sync", it))?;
-            }
+            self.sync_above()?;
         }
         Ok(folder)
     }
 
-    /// Lets `write` fill a file and gives it the name of the digest that this returns.
+    /// Makes the names of what lies in this folder, and its own, survive the loss of power.
+    fn sync_above(&self) -> Result<(), FolderError> {
+        let above = self.path.parent().unwrap_or(&self.path);
+        for it in [self.path.as_path(), above] {
+            sync_folder(it).map_err(failed("sync", it))?;
+        }
+        Ok(())
+    }
+
+    /// Lets `write` fill a file and gives it the name that this returns.
     fn put(
         &self,
         folder: &Utf8Path,
-        suffix: &str,
         sync: Sync,
-        write: &mut dyn FnMut(&mut File) -> Result<Digest, FolderError>,
-    ) -> Result<Digest, FolderError> {
+        write: impl FnOnce(&mut File) -> Result<String, FolderError>,
+    ) -> Result<String, FolderError> {
         let new = self.path.join(new_name());
         // A process that was killed may have had our pid.
         let _ = fs::remove_file(&new);
         let mut file = create_file(&new).map_err(failed("create", &new))?;
-        let result = write(&mut file).and_then(|digest| {
-            let path = folder.join(format!("{}{suffix}", digest.0));
+        let result = write(&mut file).and_then(|name| {
+            let path = folder.join(&name);
             if sync == Sync::Yes {
                 file.sync_all().map_err(failed("sync", &new))?;
             }
@@ -202,7 +246,7 @@ impl RunFolder {
                 sync_folder(folder).map_err(failed("sync", folder))?;
             }
             fault::pass(Point::Kept);
-            Ok(digest)
+            Ok(name)
         });
         if result.is_err() {
             let _ = fs::remove_file(&new);
@@ -227,7 +271,7 @@ pub enum FolderError {
         path: Utf8PathBuf,
     },
     /// Somebody has changed it.
-    #[error("read `{path}`: it is not the text that this run began with")]
+    #[error("read `{path}`: it is not what this run has put there")]
     Altered {
         /// The file.
         path: Utf8PathBuf,
@@ -272,6 +316,9 @@ impl From<FolderError> for io::Error {
     }
 }
 
+/// How many bytes a key has.
+pub const KEY: usize = 32;
+
 /// How many bytes are copied at once.
 const COPY: usize = 256 << 10;
 
@@ -293,6 +340,8 @@ fn failed(action: &'static str, path: &Utf8Path) -> impl FnOnce(io::Error) -> Fo
 
 #[cfg(test)]
 mod tests {
+    use runwright_core::kind::PlainHasher;
+
     use super::*;
     use crate::testing::{Sandbox, mode};
 
@@ -317,9 +366,16 @@ mod tests {
         let content: Vec<u8> = (0..COPY * 2 + 17).map(|i| i as u8).collect();
         let path = sandbox.path("big");
         fs::write(&path, &content).expect("a file");
-        let digest = folder.keep(&path).expect("it is kept");
+        let digest = folder
+            .keep(&path, PlainHasher::boxed())
+            .expect("it is kept");
         assert_eq!(digest, Digest::of(&content));
-        assert_eq!(folder.keep(&path).expect("it is kept again"), digest);
+        assert_eq!(
+            folder
+                .keep(&path, PlainHasher::boxed())
+                .expect("it is kept again"),
+            digest
+        );
         assert_eq!(
             fs::read(folder.kept(&digest)).expect("it is there"),
             content
@@ -335,11 +391,13 @@ mod tests {
         let pipe = sandbox.path("pipe");
         nix::unistd::mkfifo(pipe.as_std_path(), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
         for path in [&pipe, &sandbox.path("")] {
-            let error = folder.keep(path).expect_err("no regular file");
+            let error = folder
+                .keep(path, PlainHasher::boxed())
+                .expect_err("no regular file");
             assert!(matches!(error, FolderError::NotAFile { .. }), "{error}");
         }
         let error = folder
-            .keep(&sandbox.path("none"))
+            .keep(&sandbox.path("none"), PlainHasher::boxed())
             .expect_err("a missing file");
         assert_eq!(io::Error::from(error).kind(), io::ErrorKind::NotFound);
     }
@@ -362,6 +420,20 @@ mod tests {
             .join(format!("{}.yml", digest.0));
         fs::write(&path, "name: other\n").expect("somebody changes it");
         let error = folder.text(&digest).expect_err("it was changed");
+        assert!(matches!(error, FolderError::Altered { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_key_is_kept_for_the_owner_alone_and_a_damaged_one_is_refused() {
+        let sandbox = Sandbox::new();
+        let folder = folder(&sandbox);
+        assert_eq!(folder.key().expect("none is no error"), None);
+        folder.keep_key(&[7; KEY]).expect("it is kept");
+        assert_eq!(folder.key().expect("it is there"), Some([7; KEY]));
+        assert_eq!(mode(&folder.path().join("key")), 0o600);
+        assert_eq!(names(folder.path()), ["key"], "nothing is left over");
+        fs::write(folder.path().join("key"), "short").expect("somebody changes it");
+        let error = folder.key().expect_err("it was changed");
         assert!(matches!(error, FolderError::Altered { .. }), "{error}");
     }
 

@@ -9,6 +9,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_macros))]
 
 pub mod audit;
+mod digests;
 pub mod fault;
 pub mod folder;
 pub mod home;

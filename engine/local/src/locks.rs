@@ -16,6 +16,7 @@ mod error;
 mod file;
 mod folder;
 mod held;
+mod plain;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -31,8 +32,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use runwright_core::{kind::Digest, units::Time};
 
 pub use self::{
-    error::{Hold, LocksError, Taken, plain},
+    error::{Hold, LocksError, Taken},
     held::Held,
+    plain::plain,
     record::{Owner, Theft},
 };
 use self::{

@@ -50,15 +50,16 @@ pub use self::{
     clock::Clock,
     guard::keep,
     living::{Living, Seen, living},
-    secrets::Vault,
+    secrets::{Scan, Vault},
     wish::{Fate, Wish, fate},
 };
 pub(crate) use self::{requires::missing, work::treat};
 use crate::{
+    digests::Keys,
     fault::{self, Point},
     folder::RunFolder,
     home::Room,
-    journal::{Journal, JournalError, NewEvent, Row, RunWriter, Sync},
+    journal::{Event as StoredEvent, Journal, JournalError, NewEvent, Row, RunWriter, Sync},
     lock::Lock,
     locks::{Held, LocksError},
     signature::SignKey,
@@ -104,6 +105,8 @@ pub struct Manner {
     pub wait_for_locks: Option<Duration>,
     /// The longest wait that the process stays for, where nobody sits at the terminal.
     pub stays: Duration,
+    /// Why a person goes on with the run, in their own words.
+    pub reason: String,
     /// Says a line to the person at the terminal, about the process and not about the run.
     pub say: fn(&str),
 }
@@ -114,6 +117,7 @@ impl Default for Manner {
             attended: false,
             wait_for_locks: None,
             stays: Duration::from_secs(60),
+            reason: String::new(),
             say: |_| {},
         }
     }
@@ -157,6 +161,12 @@ pub enum RunError {
         /// The event's kind.
         kind: String,
     },
+    /// It is what a preview has left.
+    #[error("go on from `{run}`: it is no run, somebody looked at a plan and nothing was done")]
+    Previewed {
+        /// The record.
+        run: String,
+    },
     /// The machine and the driver disagree: a mistake in the engine.
     #[error(transparent)]
     NotDue(#[from] NotDue),
@@ -180,6 +190,8 @@ pub struct Run {
     projector: Projector,
     /// The folders of the runs that this one undoes or goes on from, the nearest first.
     earlier: Arc<[RunFolder]>,
+    /// What digests of secret contents are made with.
+    keys: Arc<Keys>,
     /// Of the run that this one undoes: nobody else undoes it meanwhile, or gives up what its undos keep.
     _undone: Option<Lock>,
     held: Option<Held>,
@@ -396,6 +408,7 @@ impl Run {
                 by: by.to_owned(),
                 goal,
                 attended: run.around.manner.attended,
+                reason: run.around.manner.reason.clone(),
             },
         })?;
         Ok(run)
@@ -417,9 +430,11 @@ impl Run {
         around: Surroundings,
         begun: Begun,
     ) -> Run {
+        let earlier = earlier(writer.journal(), &begun);
         Run {
             guard: Arc::new(Guard::new(around.guard.clone())),
-            earlier: earlier(writer.journal(), &begun).into(),
+            keys: Arc::new(Keys::of(writer.folder(), &earlier)),
+            earlier: earlier.into(),
             terminal: Terminal::default(),
             plan,
             state,
@@ -892,13 +907,9 @@ fn earlier(journal: &Journal, begun: &Begun) -> Vec<RunFolder> {
     let mut next = before(begun);
     while let Some(run) = next {
         folders.extend(RunFolder::find(journal.home(), &run));
-        let first = events(journal, &run)
+        next = self::begun(journal, &run)
             .ok()
-            .and_then(|events| events.into_iter().next());
-        next = match first.map(|event| event.body) {
-            Some(Body::Begun(begun)) => before(&begun),
-            _ => None,
-        };
+            .and_then(|begun| before(&begun));
     }
     folders
 }
@@ -1014,6 +1025,28 @@ pub fn before(journal: &Journal, plan: &Plan, events: &[Event]) -> Result<State,
     }
 }
 
+/// Returns how a run began.
+///
+/// # Errors
+///
+/// When the journal can't be read, or its first event is none that this engine knows.
+pub fn begun(journal: &Journal, run: &str) -> Result<Begun, RunError> {
+    let first = journal.events(run).next().transpose()?;
+    match first.map(|stored| read(run, &stored)).transpose()? {
+        Some(Event {
+            body: Body::Begun(begun),
+            ..
+        }) => Ok(*begun),
+        Some(Event {
+            body: Body::Previewed(_),
+            ..
+        }) => Err(RunError::Previewed {
+            run: run.to_owned(),
+        }),
+        _ => Err(RunError::unreadable(run, "begun")),
+    }
+}
+
 /// Returns every event of a run.
 ///
 /// # Errors
@@ -1022,18 +1055,16 @@ pub fn before(journal: &Journal, plan: &Plan, events: &[Event]) -> Result<State,
 pub fn events(journal: &Journal, run: &str) -> Result<Vec<Event>, RunError> {
     journal
         .events(run)
-        .map(|stored| {
-            let stored = stored?;
-            let unreadable = || RunError::Unreadable {
-                run: run.to_owned(),
-                kind: stored.kind.clone(),
-            };
-            let data = serde_json::from_str(&stored.data).map_err(|_| unreadable())?;
-            Ok(Event {
-                at: runwright_core::units::Time::from_milliseconds(stored.at),
-                step: stored.step.as_deref().unwrap_or_default().into(),
-                body: Body::from_stored(&stored.kind, &data).map_err(|_| unreadable())?,
-            })
-        })
+        .map(|stored| read(run, &stored?))
         .collect()
+}
+
+fn read(run: &str, stored: &StoredEvent) -> Result<Event, RunError> {
+    let unreadable = || RunError::unreadable(run, &stored.kind);
+    let data = serde_json::from_str(&stored.data).map_err(|_| unreadable())?;
+    Ok(Event {
+        at: runwright_core::units::Time::from_milliseconds(stored.at),
+        step: stored.step.as_deref().unwrap_or_default().into(),
+        body: Body::from_stored(&stored.kind, &data).map_err(|_| unreadable())?,
+    })
 }

@@ -16,11 +16,12 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use runwright_core::{
     event::{Begun, Body},
-    kind::{Cx, Digest, Failure, Host, Progress, Stream, UndoRecord},
+    kind::{Cx, Digest, Failure, Hasher, Host, PlainHasher, Progress, Stream, UndoRecord},
     units::Time,
 };
 
 use crate::{
+    digests::Keys,
     folder::RunFolder,
     journal::{Journal, JournalError, KeptUndo},
     lock::{Lock, LockError},
@@ -312,7 +313,20 @@ impl Host for SweepHost {
         self.cancelled.load(Ordering::SeqCst)
     }
 
-    fn keep(&self, _: &Utf8Path) -> io::Result<Digest> {
+    fn hasher(&self) -> Box<dyn Hasher> {
+        // Nothing that a release finds is written down.
+        PlainHasher::boxed()
+    }
+
+    fn hasher_like(&self, recorded: &Digest) -> io::Result<Box<dyn Hasher>> {
+        let keys = match &self.folder {
+            Some(folder) => Keys::of(folder, &[]),
+            None => Keys::passing(),
+        };
+        keys.hasher_like(recorded)
+    }
+
+    fn keep(&self, _: &Utf8Path, _: &Digest) -> io::Result<Digest> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

@@ -6,6 +6,7 @@ use runwright_core::{
     event::{Body, Question, StepState},
     kind::{Looked, Stream},
     port::Told,
+    units::Time,
 };
 
 use crate::tail::Tail;
@@ -18,8 +19,8 @@ const LAST_LINES: usize = 10;
 pub(crate) struct Book {
     /// The run's id; empty as long as nobody has said it.
     pub run: String,
-    /// The questions that nobody has answered yet, by step.
-    pub open: BTreeMap<String, Question>,
+    /// The questions that nobody has answered yet, by step, each with since when it is open.
+    pub open: BTreeMap<String, (Question, Time)>,
     steps: HashMap<String, Noted>,
 }
 
@@ -50,7 +51,9 @@ impl Book {
                 ..
             } => self.step(step).change = Some(summary.clone()),
             Body::Asked(question) => {
-                self.open.insert(step.to_owned(), question.clone());
+                let known = self.open.get(step).filter(|(known, _)| known == question);
+                let since = known.map_or(told.event.at, |(_, since)| *since);
+                self.open.insert(step.to_owned(), (question.clone(), since));
             }
             Body::Answered { .. } | Body::Woke | Body::Skipped { .. } | Body::Finished(_) => {
                 self.open.remove(step);

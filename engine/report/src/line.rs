@@ -101,11 +101,17 @@ pub(crate) fn lines(told: &Told<'_>, book: &mut Book) -> Vec<Line> {
         Body::Answered {
             by, reply, reason, ..
         } => {
-            let note = format!("{}, by {by}{}", reply_words(reply), because(reason));
+            let said = reply_words(reply);
+            // What a person remarks is often the reason itself.
+            let reason = match said.ends_with(&format!(": {reason}")) {
+                true => "",
+                false => reason.as_str(),
+            };
+            let note = format!("{said}, by {by}{}", because(reason));
             Line::lasting("answer", Tone::Plain, note)
         }
-        Body::Ignored { by, why, .. } => {
-            let note = format!("what {by} sent came to nothing: {why}");
+        Body::Ignored { by, why, reason } => {
+            let note = format!("what {by} sent{} came to nothing: {why}", because(reason));
             Line::lasting("ignored", Tone::Warning, note)
         }
         Body::Locked(locked) => return locked_lines(locked),
@@ -151,14 +157,16 @@ pub(crate) fn lines(told: &Told<'_>, book: &mut Book) -> Vec<Line> {
             Line::lasting("stopping", Tone::Warning, note)
         }
         Body::Stopped { why } => Line::lasting("STOPPED", Tone::Bad, why.clone()),
-        Body::Resumed { by, goal, .. } => {
+        Body::Resumed {
+            by, goal, reason, ..
+        } => {
             let goal = match goal {
                 Goal::Work => "the work goes on",
                 Goal::RollBack => "the undoing goes on",
                 Goal::Cancel => "the run is cancelled",
                 Goal::GiveUp => "the run is given up",
             };
-            Line::heading("resume", format!("{goal}, by {by}"))
+            Line::heading("resume", format!("{goal}, by {by}{}", because(reason)))
         }
         Body::Settled { how } => {
             let how = match how {

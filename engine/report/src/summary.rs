@@ -2,8 +2,9 @@
 
 use runwright_core::{
     diagnostic::Colour,
-    event::{Ask, Question},
-    summary::{Found, Summary},
+    event::Ask,
+    summary::{Found, Open, Summary},
+    units::Time,
     value::Value,
 };
 
@@ -20,15 +21,12 @@ pub(crate) fn text(summary: &Summary, book: &Book, colour: Colour) -> String {
         lines: String::new(),
         colour,
     };
-    let open: Vec<(&str, &Question)> = match summary.outcome.as_str() {
-        "running" | "waiting" => book
-            .open
-            .iter()
-            .map(|(step, question)| (&**step, question))
-            .collect(),
-        _ => Vec::new(),
-    };
-    verdict(&mut text, summary, &open);
+    let open: Vec<(&Open, Option<Time>)> = summary
+        .questions
+        .iter()
+        .map(|open| (open, book.open.get(&*open.step).map(|(_, since)| *since)))
+        .collect();
+    verdict(&mut text, summary);
     for found in &summary.findings {
         finding(&mut text, found);
     }
@@ -67,8 +65,8 @@ impl Text {
     }
 }
 
-fn verdict(text: &mut Text, summary: &Summary, open: &[(&str, &Question)]) {
-    let (words, tone) = verdict_words(summary, open);
+fn verdict(text: &mut Text, summary: &Summary) {
+    let (words, tone) = verdict_words(summary);
     let done = summary
         .steps
         .iter()
@@ -90,7 +88,7 @@ fn verdict(text: &mut Text, summary: &Summary, open: &[(&str, &Question)]) {
     }
 }
 
-fn verdict_words(summary: &Summary, open: &[(&str, &Question)]) -> (String, Tone) {
+fn verdict_words(summary: &Summary) -> (String, Tone) {
     let undoable = match summary.undoable {
         0 => String::new(),
         count => format!(", {} can be undone", words::count(count, "change")),
@@ -112,10 +110,11 @@ fn verdict_words(summary: &Summary, open: &[(&str, &Question)]) -> (String, Tone
         "refused" => ("REFUSED, nothing was changed".to_owned(), Tone::Bad),
         "cancelled" => ("CANCELLED, nothing is changed".to_owned(), Tone::Warning),
         "stopped" => (format!("STOPPED where it was{undoable}"), Tone::Bad),
-        "running" | "waiting" if !open.is_empty() => {
-            let only_time = open
+        "waiting" if !summary.questions.is_empty() => {
+            let only_time = summary
+                .questions
                 .iter()
-                .all(|(_, question)| matches!(question.ask, Ask::Until(_)));
+                .all(|open| matches!(open.question.ask, Ask::Until(_)));
             let what = if only_time {
                 "for its time"
             } else {
@@ -217,12 +216,27 @@ fn undos(text: &mut Text, summary: &Summary) {
     }
 }
 
-fn next(text: &mut Text, summary: &Summary, open: &[(&str, &Question)]) {
+fn next(text: &mut Text, summary: &Summary, open: &[(&Open, Option<Time>)]) {
     let run = &summary.run;
     let mut next = Vec::new();
-    for (step, question) in open {
+    for (open, since) in open {
+        let Open {
+            step,
+            question,
+            approvals,
+        } = open;
         let step = words::quoted(step);
-        let message = &question.message;
+        let mut message = question.message.clone();
+        if !approvals.is_empty() {
+            let (count, needed) = (approvals.len(), question.approvers);
+            message.push_str(&format!(" ({count} of {needed}: {})", approvals.join(", ")));
+        }
+        if let Some(since) = since {
+            message.push_str(&format!(" (since {since})"));
+        }
+        if let Some(deadline) = question.deadline {
+            message.push_str(&format!(" (no answer until {deadline} is a no)"));
+        }
         let (command, what) = match &question.ask {
             Ask::Until(until) => (format!("resume {run}"), format!("from {until} on")),
             Ask::Confirm => (
@@ -230,8 +244,8 @@ fn next(text: &mut Text, summary: &Summary, open: &[(&str, &Question)]) {
                 format!("or `deny`: {message}"),
             ),
             Ask::Phrase(phrase) => (
-                format!("approve {run} {step}"),
-                format!("or `deny`, with the phrase `{phrase}`: {message}"),
+                format!("approve {run} {step} --phrase {}", words::quoted(phrase)),
+                format!("or `deny`: {message}"),
             ),
             Ask::InDoubt => (
                 format!("answer {run} {step} done"),
@@ -240,7 +254,7 @@ fn next(text: &mut Text, summary: &Summary, open: &[(&str, &Question)]) {
             Ask::Inputs(names) => {
                 let given = names.iter().map(|name| format!(" --set {name}=VALUE"));
                 let given: String = given.collect();
-                (format!("answer {run} {step}{given}"), message.clone())
+                (format!("answer {run} {step}{given}"), message)
             }
             Ask::Manual => (
                 format!("answer {run} {step} done"),
@@ -250,7 +264,7 @@ fn next(text: &mut Text, summary: &Summary, open: &[(&str, &Question)]) {
                 format!("answer {run} {step} retry"),
                 format!("or `skip`, `roll-back`, `stop`: {message}"),
             ),
-            Ask::Interrupted => (format!("resume {run}"), message.clone()),
+            Ask::Interrupted => (format!("resume {run}"), message),
         };
         let command = format!("runwright {command}");
         next.push((command, what));
@@ -284,7 +298,7 @@ fn next(text: &mut Text, summary: &Summary, open: &[(&str, &Question)]) {
             next.extend(undoable.then(undo));
             next.push(show());
         }
-        "running" | "waiting" if !open.is_empty() => {}
+        "waiting" if !open.is_empty() => {}
         "running" | "rolling_back" | "interrupted" => next.push(resume()),
         _ => {
             next.extend(undoable.then(undo));
@@ -308,7 +322,7 @@ fn next(text: &mut Text, summary: &Summary, open: &[(&str, &Question)]) {
 #[cfg(test)]
 mod tests {
     use runwright_core::{
-        event::Finding,
+        event::{Finding, Question},
         plan::Severity,
         summary::OpenUndo,
         units::{Bytes, Span},
@@ -401,41 +415,58 @@ signed by 0123abcd
 
     #[test]
     fn every_outcome_has_its_verdict_and_what_to_do_next() {
+        let open = |step: &str, ask| Open {
+            step: step.into(),
+            question: question(ask),
+            approvals: Vec::new(),
+        };
+        let two = Open {
+            approvals: vec!["bob".to_owned()],
+            ..open("each[a]/swap", Ask::Confirm)
+        };
+        let two = Open {
+            question: Question {
+                approvers: 2,
+                deadline: Some("2026-11-21T12:00:00Z".parse().expect("a time")),
+                ..two.question
+            },
+            ..two
+        };
+        let questions = vec![
+            two,
+            open("type", Ask::Phrase("kv.db".to_owned())),
+            open("by_hand", Ask::Manual),
+            open("doubt", Ask::InDoubt),
+        ];
         let mut book = Book::default();
-        book.open
-            .insert("each[a]/swap".to_owned(), question(Ask::Confirm));
-        book.open
-            .insert("type".to_owned(), question(Ask::Phrase("kv.db".to_owned())));
-        book.open
-            .insert("by_hand".to_owned(), question(Ask::Manual));
-        book.open.insert("doubt".to_owned(), question(Ask::InDoubt));
-        let mut waits = Book::default();
+        let since = "2026-11-20T12:00:00Z".parse().expect("a time");
+        let manual = (question(Ask::Manual), since);
+        book.open.insert("by_hand".to_owned(), manual);
         let until = "2026-11-20T14:30:00+08:00".parse().expect("a time");
-        waits
-            .open
-            .insert("wait".to_owned(), question(Ask::Until(until)));
+        let waits = vec![open("wait", Ask::Until(until))];
         let mut all = String::new();
-        for (outcome, exit_code, undoable, book) in [
-            ("succeeded", 0, 2, &Book::default()),
-            ("failed", 1, 2, &Book::default()),
-            ("rolled_back", 1, 0, &Book::default()),
-            ("rolled_back", 0, 0, &Book::default()),
-            ("refused", 3, 0, &Book::default()),
-            ("cancelled", 130, 0, &Book::default()),
-            ("stopped", 1, 1, &book),
-            ("running", 4, 0, &book),
-            ("running", 4, 0, &waits),
-            ("running", 6, 0, &Book::default()),
-            ("rolling_back", 6, 0, &Book::default()),
+        for (outcome, exit_code, undoable, questions) in [
+            ("succeeded", 0, 2, &Vec::new()),
+            ("failed", 1, 2, &Vec::new()),
+            ("rolled_back", 1, 0, &Vec::new()),
+            ("rolled_back", 0, 0, &Vec::new()),
+            ("refused", 3, 0, &Vec::new()),
+            ("cancelled", 130, 0, &Vec::new()),
+            ("stopped", 1, 1, &Vec::new()),
+            ("waiting", 4, 0, &questions),
+            ("waiting", 4, 0, &waits),
+            ("running", 6, 0, &Vec::new()),
+            ("rolling_back", 6, 0, &Vec::new()),
         ] {
             let summary = Summary {
                 outcome: outcome.to_owned(),
                 exit_code,
                 undoable,
+                questions: questions.clone(),
                 head: String::new(),
                 ..summary()
             };
-            all.push_str(&text(&summary, book, Colour::Plain));
+            all.push_str(&text(&summary, &book, Colour::Plain));
             all.push('\n');
         }
         assert_eq!(
@@ -476,10 +507,10 @@ run k3x9m2p7q1zz, exit code 1
 
 wal-recover: WAITING for an answer - 3 steps, 2 changed, 14 s
 next:
-  runwright answer k3x9m2p7q1zz by_hand done     or `failed`, `skip`: Replace kv.db?
-  runwright answer k3x9m2p7q1zz doubt done       or `redo`, `undo`: Replace kv.db?
-  runwright approve k3x9m2p7q1zz 'each[a]/swap'  or `deny`: Replace kv.db?
-  runwright approve k3x9m2p7q1zz type            or `deny`, with the phrase `kv.db`: Replace kv.db?
+  runwright approve k3x9m2p7q1zz 'each[a]/swap'       or `deny`: Replace kv.db? (1 of 2: bob) (no answer until 2026-11-21T12:00:00Z is a no)
+  runwright approve k3x9m2p7q1zz type --phrase kv.db  or `deny`: Replace kv.db?
+  runwright answer k3x9m2p7q1zz by_hand done          or `failed`, `skip`: Replace kv.db? (since 2026-11-20T12:00:00Z)
+  runwright answer k3x9m2p7q1zz doubt done            or `redo`, `undo`: Replace kv.db?
 run k3x9m2p7q1zz, exit code 4
 
 wal-recover: WAITING for its time - 3 steps, 2 changed, 14 s

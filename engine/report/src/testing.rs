@@ -321,7 +321,13 @@ pub(crate) fn every_event(reporter: &mut dyn Reporter) {
     for goal in [Goal::Work, Goal::RollBack] {
         let by = "kay".to_owned();
         let attended = false;
-        story.run(Body::Resumed { by, goal, attended });
+        let reason = String::new();
+        story.run(Body::Resumed {
+            by,
+            goal,
+            attended,
+            reason,
+        });
     }
     for how in [
         Settlement::Done(Value::Null),

@@ -12,8 +12,8 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use runwright_core::{
     kind::{
-        Children, Cx, Description, Digest, Failure, Host, Kind, Looked, Progress, Stream, UndoLook,
-        UndoRecord,
+        Children, Cx, Description, Digest, Failure, Hasher, Host, Kind, Looked, PlainHasher,
+        Progress, Stream, UndoLook, UndoRecord,
     },
     units::Time,
     value::Value,
@@ -41,6 +41,8 @@ impl Bench {
             kept,
             output: Mutex::default(),
             cancelled: AtomicBool::new(false),
+            keys_digests: AtomicBool::new(false),
+            keys_are_lost: AtomicBool::new(false),
             groups: Mutex::default(),
         });
         let env = ["PATH", "HOME", "USER", "LANG", "TZ"]
@@ -82,6 +84,16 @@ impl Bench {
     /// Tells the running step to end, as a timeout or Ctrl-C does.
     pub(crate) fn cancel(&self) {
         self.host.cancelled.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets new digests be keyed, as in a step whose arguments hold a secret, or not.
+    pub(crate) fn key_digests(&self, keyed: bool) {
+        self.host.keys_digests.store(keyed, Ordering::SeqCst);
+    }
+
+    /// Loses all keys, as when the folder of a run is gone.
+    pub(crate) fn lose_keys(&self) {
+        self.host.keys_are_lost.store(true, Ordering::SeqCst);
     }
 
     /// Returns what the step's processes printed on `stream`.
@@ -162,6 +174,8 @@ struct BenchHost {
     kept: Utf8PathBuf,
     output: Mutex<Vec<(Stream, Vec<u8>)>>,
     cancelled: AtomicBool,
+    keys_digests: AtomicBool,
+    keys_are_lost: AtomicBool,
     /// The process groups that have started and not ended.
     groups: Mutex<Vec<u32>>,
 }
@@ -184,9 +198,28 @@ impl Host for BenchHost {
         self.cancelled.load(Ordering::SeqCst)
     }
 
-    fn keep(&self, path: &Utf8Path) -> io::Result<Digest> {
+    fn hasher(&self) -> Box<dyn Hasher> {
+        match self.keys_digests.load(Ordering::SeqCst) {
+            true => BenchHasher::boxed("0123456789abcdef"),
+            false => PlainHasher::boxed(),
+        }
+    }
+
+    fn hasher_like(&self, recorded: &Digest) -> io::Result<Box<dyn Hasher>> {
+        match recorded.key() {
+            None => Ok(PlainHasher::boxed()),
+            Some(_) if self.keys_are_lost.load(Ordering::SeqCst) => {
+                Err(io::ErrorKind::NotFound.into())
+            }
+            Some(key) => Ok(BenchHasher::boxed(key)),
+        }
+    }
+
+    fn keep(&self, path: &Utf8Path, recorded: &Digest) -> io::Result<Digest> {
         let content = fs::read(path)?;
-        let digest = Digest::of(&content);
+        let mut hasher = self.hasher_like(recorded)?;
+        hasher.update(&content);
+        let digest = hasher.finish()?;
         fs::write(self.kept(&digest), content)?;
         Ok(digest)
     }
@@ -217,6 +250,28 @@ impl Host for BenchHost {
     }
 
     fn give_terminal_back(&self) {}
+}
+
+/// Marks contents in a way that no plain digest is like.
+struct BenchHasher(String, Box<dyn Hasher>);
+
+impl BenchHasher {
+    fn boxed(key: &str) -> Box<dyn Hasher> {
+        let mut hasher = PlainHasher::boxed();
+        hasher.update(key.as_bytes());
+        Box::new(BenchHasher(key.to_owned(), hasher))
+    }
+}
+
+impl Hasher for BenchHasher {
+    fn update(&mut self, piece: &[u8]) {
+        self.1.update(piece);
+    }
+
+    fn finish(self: Box<Self>) -> io::Result<Digest> {
+        let digest = self.1.finish()?;
+        Ok(Digest::keyed(&self.0, digest.0.as_bytes()))
+    }
 }
 
 /// Fails a test whose step has started a group and never said that it was gone.

@@ -2,12 +2,14 @@
 
 use clap::Args;
 use runwright_core::{
-    event::Body,
+    event::{Ask, Body},
+    summary::{Open, open_questions},
     units::{Span, Time},
 };
 use runwright_local::{
+    folder::RunFolder,
     journal::{Journal, Records, RunFilter, RunRecord},
-    run::events,
+    run::{begun, events, replay},
 };
 use serde_json::{Value as Json, json};
 
@@ -16,6 +18,9 @@ use crate::{
     commands::check::say,
     error::CliError,
     exit,
+    library::Library,
+    planning,
+    question::{clean, how},
     settings::{OutputForm, Settings},
 };
 
@@ -59,6 +64,7 @@ pub(crate) fn history(settings: &Settings, args: &History) -> Done {
                 rows.push(looked(&journal, record)?);
                 continue;
             }
+            let waits = waiting(&journal, settings, record)?;
             rows.push(json!({
                 "run": record.run,
                 "playbook": record.row.playbook,
@@ -69,6 +75,8 @@ pub(crate) fn history(settings: &Settings, args: &History) -> Done {
                 "ended_at": record.row.ended_at.map(|at| Time::from_milliseconds(at).to_string()),
                 "user": record.row.user,
                 "host": record.row.host,
+                "waiting_since": waits.as_ref().map(|waits| waits.since.to_string()),
+                "questions": waits.map(|waits| waits.json()),
                 "head": record.head.to_string(),
             }));
         }
@@ -104,6 +112,9 @@ pub(crate) fn history(settings: &Settings, args: &History) -> Done {
             took,
             row.playbook,
         ));
+        if let Some(waits) = waiting(&journal, settings, record)? {
+            say(&waits.text(&record.run));
+        }
     }
     if runs.is_empty() {
         eprintln!("{}", nothing(args));
@@ -152,6 +163,65 @@ pub(crate) fn looked(journal: &Journal, record: &RunRecord) -> Result<Json, CliE
         "probed": previewed.probed,
         "found": previewed.found,
         "head": record.head.to_string(),
+    }))
+}
+
+/// What a run waits for.
+struct Waits {
+    since: Time,
+    open: Vec<Open>,
+}
+
+impl Waits {
+    fn json(&self) -> Vec<serde_json::Value> {
+        let open = self.open.iter().map(|open| {
+            json!({
+                "step": &*open.step,
+                "message": open.question.message,
+                "approvals": open.approvals,
+                "deadline": open.question.deadline.map(|deadline| deadline.to_string()),
+                "until": match open.question.ask {
+                    Ask::Until(until) => Some(until.to_string()),
+                    _ => None,
+                },
+            })
+        });
+        open.collect()
+    }
+
+    fn text(&self, run: &str) -> String {
+        let lines = self.open.iter().map(|open| {
+            let message = clean(&open.question.message).replace('\n', " ");
+            let how = how(run, &open.step, &open.question.ask);
+            let what = match open.question.ask {
+                Ask::Until(until) => format!("until {until}"),
+                _ => format!("for an answer to `{}`: {message}", open.step),
+            };
+            format!("    waits since {} {what}: {how}\n", self.since)
+        });
+        lines.collect()
+    }
+}
+
+/// Returns what a run waits for, where it does.
+fn waiting(
+    journal: &Journal,
+    settings: &Settings,
+    record: &RunRecord,
+) -> Result<Option<Waits>, CliError> {
+    if record.row.state != "waiting" {
+        return Ok(None);
+    }
+    let begun = begun(journal, &record.run)?;
+    let Some(folder) = RunFolder::find(journal.home(), &record.run) else {
+        return Ok(None);
+    };
+    let library = Library::new(settings);
+    let plan = planning::pinned(&library, &folder, &begun, settings.colour())?;
+    let (state, _) = replay(journal, &plan, &record.run)?;
+    Ok(Some(Waits {
+        since: state.now(),
+        open: open_questions(&state),
     }))
 }
 

@@ -5,14 +5,14 @@ use runwright_core::units::{Bytes, Span, Time};
 use runwright_local::{
     folder::RunFolder,
     journal::{Journal as Store, PREVIEWED, Records, RunFilter, RunRecord, Stone, Weight},
-    run::{Clock, replay},
+    run::{Clock, begun, replay},
     sweep::{Heirs, Swept, Upkeep, hold},
 };
 use serde_json::json;
 
 use crate::{
     Done, asker,
-    commands::{check::say, resume::first_event},
+    commands::check::say,
     error::CliError,
     exit,
     library::Library,
@@ -251,12 +251,14 @@ fn open(
     run: &str,
     now: Time,
 ) -> Result<Option<String>, CliError> {
-    let state = first_event(journal, run).and_then(|begun| {
-        let folder = RunFolder::find(journal.home(), run)
-            .ok_or_else(|| CliError::new("its folder is gone"))?;
-        let plan = planning::pinned(library, &folder, &begun, settings.colour())?;
-        Ok(replay(journal, &plan, run)?.0)
-    });
+    let state = begun(journal, run)
+        .map_err(CliError::from)
+        .and_then(|begun| {
+            let folder = RunFolder::find(journal.home(), run)
+                .ok_or_else(|| CliError::new("its folder is gone"))?;
+            let plan = planning::pinned(library, &folder, &begun, settings.colour())?;
+            Ok(replay(journal, &plan, run)?.0)
+        });
     let state = match state {
         Ok(state) => state,
         Err(error) => {

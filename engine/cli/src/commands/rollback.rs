@@ -1,6 +1,6 @@
 //! `runwright rollback`: undoes what a run has changed.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use clap::Args;
 use runwright_core::{
@@ -9,18 +9,17 @@ use runwright_core::{
 };
 use runwright_local::{
     folder::RunFolder,
-    run::{Run, Vault, replay},
+    run::{Run, Vault, begun, replay},
 };
 
 use crate::{
     Done, asker,
-    commands::resume::{first_event, go_on},
     error::CliError,
     exit,
-    left::WaitArgs,
+    going_on::{How, go_on},
     library::Library,
     planning, secrets,
-    session::{self, AnswerArgs},
+    session::{self, AnswerArgs, Attendance, WaitArgs},
     settings::{self, Settings},
 };
 
@@ -48,7 +47,7 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
     let library = Library::new(settings);
     let folder = RunFolder::find(journal.home(), &record.run)
         .ok_or_else(|| CliError::new(format!("find the folder of the run `{}`", record.run)))?;
-    let first = first_event(&journal, &record.run)?;
+    let first = begun(&journal, &record.run)?;
     let plan = planning::pinned(&library, &folder, &first, colour)?;
     let (mut state, _) = replay(&journal, &plan, &record.run)?;
     let open = state.open_undos();
@@ -83,14 +82,12 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
         }
     }
     if record.row.ended_at.is_none() {
-        let code = go_on(
-            settings,
-            &journal,
-            &record,
-            Goal::RollBack,
-            &args.answers,
-            &args.wait,
-        )?;
+        let how = How {
+            answers: args.answers.clone(),
+            wait: args.wait.clone(),
+            ..How::plain(Goal::RollBack)
+        };
+        let code = go_on(settings, &journal, &record, &how)?;
         (state, _) = replay(&journal, &plan, &record.run)?;
         if !has_ended_with_its_changes(&state) {
             return Ok(code);
@@ -108,7 +105,16 @@ pub(crate) fn rollback(settings: &Settings, args: &Rollback) -> Done {
     begun.undoes = Some(record.run.clone());
     begun.children = first.children.clone();
     begun.path = first.path.clone();
-    let around = session::surroundings(settings, &library.kinds, &args.answers, vault, &begun.run)?;
+    let attendance = Attendance {
+        answers: &args.answers,
+        in_doubt: BTreeMap::new(),
+        wait: &args.wait,
+        run: &begun.run,
+        starter: &begun.user,
+        umask: begun.children.umask,
+        reason: "",
+    };
+    let around = session::surroundings(settings, &library.kinds, vault, attendance)?;
     session::drive(Run::begin_undoing(&journal, plan, state, begun, around))
 }
 

@@ -1,6 +1,6 @@
 //! `runwright run`: does what a playbook says.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use clap::{Args, ValueEnum};
 use runwright_core::{event::FailOn, kind::Effect};
@@ -13,14 +13,15 @@ use crate::{
     inputs::InputArgs,
     library::Library,
     planning,
-    session::{self, AnswerArgs},
+    session::{self, AnswerArgs, Attendance, WaitArgs},
     settings::{self, Settings},
 };
 
 /// Run a playbook
 ///
 /// NAME is a playbook's name (`daily-health`, `daily-health@1`, `daily-health@1.2.0`) or the path of a file. On a
-/// terminal the run shows first what it is about to change, and asks.
+/// terminal the run shows first what it is about to change, and asks. Without one it starts, and waits where a question
+/// comes up that was not answered beforehand: somebody answers it with `approve`, `deny` or `answer`.
 #[derive(Args)]
 pub(crate) struct Run {
     /// The playbook
@@ -31,6 +32,9 @@ pub(crate) struct Run {
 
     #[command(flatten)]
     answers: AnswerArgs,
+
+    #[command(flatten)]
+    wait: WaitArgs,
 
     /// Show what would be done, and change nothing: the same as `runwright plan`
     #[arg(long, conflicts_with = "no_plan")]
@@ -96,7 +100,6 @@ pub(crate) fn run(settings: &Settings, args: Run) -> Done {
     library.tell_warnings();
     let vault = Arc::new(Vault::default());
     let gathered = args.inputs.gather(&library, &plan, &vault, colour)?;
-    session::refuse_unanswerable(&plan, &args.answers)?;
     let mut begun = session::begun(
         &plan,
         gathered.values,
@@ -118,6 +121,16 @@ pub(crate) fn run(settings: &Settings, args: Run) -> Done {
         }
     }
     let journal = settings.journal()?;
-    let around = session::surroundings(settings, &library.kinds, &args.answers, vault, &begun.run)?;
+    session::tell_open_answers(&plan, &args.answers, &begun.run)?;
+    let attendance = Attendance {
+        answers: &args.answers,
+        in_doubt: BTreeMap::new(),
+        wait: &args.wait,
+        run: &begun.run,
+        starter: &begun.user,
+        umask: begun.children.umask,
+        reason: "",
+    };
+    let around = session::surroundings(settings, &library.kinds, vault, attendance)?;
     session::drive(async { runwright_local::run::Run::begin(&journal, plan, begun, around) })
 }

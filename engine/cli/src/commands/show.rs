@@ -12,7 +12,7 @@ use runwright_core::{
 use runwright_local::{
     folder::RunFolder,
     journal::{Journal, PREVIEWED, RunRecord},
-    run::{before, events, told},
+    run::{before, begun, events, told},
     signature::PublicKey,
 };
 
@@ -23,7 +23,6 @@ use crate::{
     commands::{
         check::say,
         history::{looked, state_of},
-        resume::first_event,
     },
     error::CliError,
     exit,
@@ -59,7 +58,7 @@ pub(crate) fn show(settings: &Settings, args: &Show) -> Done {
         });
         return Ok(exit::OK);
     }
-    let begun = first_event(&journal, &record.run)?;
+    let begun = begun(&journal, &record.run)?;
     if args.inputs {
         say(&inputs(&begun));
         return Ok(exit::OK);

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, io, sync::Arc, time::Duration};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use super::digest::{Digest, Hasher};
 use crate::units::Time;
 
 /// The surroundings of one call of a kind.
@@ -20,6 +21,19 @@ pub struct Cx {
     pub children: Arc<Children>,
     /// The driver's side.
     pub host: Arc<dyn Host>,
+}
+
+impl Cx {
+    /// Returns the digest of `bytes` as it may be written down: see [`Host::hasher`].
+    ///
+    /// # Errors
+    ///
+    /// When it is to be keyed, and the key can't be had.
+    pub fn digest(&self, bytes: &[u8]) -> io::Result<Digest> {
+        let mut hasher = self.host.hasher();
+        hasher.update(bytes);
+        hasher.finish()
+    }
 }
 
 /// How child processes start: recorded when the run begins and used again on resume.
@@ -54,31 +68,6 @@ pub struct Progress {
     pub unit: String,
 }
 
-/// The SHA-256 of a content, as 64 hex digits.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Digest(pub String);
-
-impl Digest {
-    /// Returns the digest of `bytes`.
-    pub fn of(bytes: &[u8]) -> Digest {
-        use sha2::{Digest as _, Sha256};
-        let mut hasher = Sha256::new();
-        hasher.update(bytes);
-        Digest(hex(&hasher.finalize()))
-    }
-}
-
-/// Returns `bytes` as lower-case hex digits.
-pub fn hex(bytes: &[u8]) -> String {
-    use fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("writing to a string can't fail");
-            text
-        })
-}
-
 /// What the driver does for a kind: the only way out of one besides its result.
 pub trait Host: Send + Sync {
     /// Takes a piece of a process's output; never blocks for long, never fails.
@@ -93,10 +82,22 @@ pub trait Host: Send + Sync {
     /// Returns whether the step is to end at once (its timeout, or the run is being stopped): ask it often.
     fn cancelled(&self) -> bool;
 
-    /// Copies the file at `path` into the run's folder, synced, and returns its digest.
-    fn keep(&self, path: &Utf8Path) -> io::Result<Digest>;
+    /// Begins the digest of a content: keyed where the step's arguments, its results or the content hold a secret.
+    ///
+    /// What becomes a part of a result, a state before or an undo is made with this, never with [`Digest::of`].
+    fn hasher(&self) -> Box<dyn Hasher>;
 
-    /// Returns where a kept content lies.
+    /// Begins a digest that can be compared with `recorded`.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::NotFound`] when the key of `recorded` is gone.
+    fn hasher_like(&self, recorded: &Digest) -> io::Result<Box<dyn Hasher>>;
+
+    /// Copies the file at `path` into the run's folder, synced, and returns its digest, to be compared with `recorded`.
+    fn keep(&self, path: &Utf8Path, recorded: &Digest) -> io::Result<Digest>;
+
+    /// Returns where the content that was kept with this digest lies.
     fn kept(&self, digest: &Digest) -> Utf8PathBuf;
 
     /// Starts a process group of the step: calls `start`, which returns the number of the group.

@@ -5,7 +5,7 @@ use crate::{
     diagnostic::Diagnostic,
     expression::{Expression, Template},
     kind::{Effect, Kind, UndoneBy},
-    plan::{Node as Step, OnFailure, Scope},
+    plan::{Body, Node as Step, OnFailure, Scope},
     yaml::Node,
 };
 
@@ -51,6 +51,15 @@ fn undo(reader: &mut Reader<'_>, node: &Node, step: &Step, is_strange: bool) {
         }
         return;
     }
+    if let Some((key, value)) = node.entry("rollback")
+        && never_begins(&step.body)
+        && value.as_list().is_some_and(|steps| !steps.is_empty())
+    {
+        let message = format!("the `rollback` of `{}` would never run", step.id);
+        let hint =
+            "only what changes something is undone: say it at the step or the group that does";
+        reader.error_hint(key, message, hint);
+    }
     let Some(work) = step.work() else { return };
     if step.effect == Effect::Read || step.rollback.is_some() || step.irreversible.is_some() {
         return;
@@ -80,6 +89,14 @@ fn undo(reader: &mut Reader<'_>, node: &Node, step: &Step, is_strange: bool) {
         step.id
     );
     reader.error_hint(key, message, hint);
+}
+
+/// Returns whether a step is only decided or answered: then there is nothing of it to undo.
+fn never_begins(body: &Body) -> bool {
+    matches!(
+        body,
+        Body::Ask(_) | Body::Wait(_) | Body::Set(_) | Body::Finding { .. } | Body::Checkpoint
+    )
 }
 
 /// The step after which nothing can be undone any more is confirmed by a person.

@@ -51,6 +51,11 @@ impl State {
         })
     }
 
+    /// Returns whether the step at `key` stands as it did in the run that this one goes on from.
+    pub fn adopts(&self, key: &str) -> bool {
+        self.adopted.contains_key(key)
+    }
+
     fn first_again(&self, plan: &Plan, from: &str) -> Result<FrameId, String> {
         let frame = self
             .keys

@@ -122,7 +122,7 @@ impl State {
         match reply {
             Reply::Retry => {
                 self.halts.retain(|halt| halt.frame != Some(frame));
-                self.try_again(frame);
+                self.try_again(plan, frame);
             }
             Reply::Skip { .. } => {
                 self.halts.retain(|halt| halt.frame != Some(frame));
@@ -144,9 +144,16 @@ impl State {
     }
 
     /// Lets a step that has failed begin anew, with all its attempts, once the run goes on.
-    pub(super) fn try_again(&mut self, frame: FrameId) {
+    ///
+    /// What has ended inside it is not done again: its own `expect` is asked again about that.
+    pub(super) fn try_again(&mut self, plan: &Plan, frame: FrameId) {
+        let is_asked_again = self
+            .node(plan, frame)
+            .is_some_and(|node| node.until.is_some());
         let this = &mut self.frames[frame];
-        if !matches!(this.phase, Phase::Settle(_)) {
+        if this.inside.is_some() && !is_asked_again {
+            this.phase = Phase::Inside;
+        } else if !matches!(this.phase, Phase::Settle(_)) {
             this.phase = Phase::Unless;
         }
         this.tries = None;

@@ -9,6 +9,7 @@ use super::{
     State,
     failure::nothing,
     frame::{Env, EnvId, Frame, FrameId, Inside, List, Phase, Role},
+    rollback::Registered,
 };
 use crate::{
     event::StepState,
@@ -374,7 +375,13 @@ impl State {
             .and_then(|inside| inside.failure.clone());
         let changed = this.has_changed_inside();
         match this.role {
-            Role::Step(_) => {
+            Role::Step(node) => {
+                if let (Body::Call { scope, .. }, Some(block)) =
+                    (&plan.node(node).body, this.called)
+                {
+                    // It was judged once, and its outputs are those of then.
+                    return self.playbook_done(plan, block, *scope, changed, failure);
+                }
                 let body = self.judge(plan, frame, failure.map_or_else(|| Ok(nothing()), Err));
                 self.record(frame, body);
             }
@@ -452,7 +459,13 @@ impl State {
         let has_key = matches!(frame.role, Role::Step(_)) || frame.key.is_empty();
         if has_key && let Some(&id) = self.keys.get(&frame.key) {
             let called = self.frames[id].called;
-            self.frames[id] = Frame { called, ..frame };
+            let is_open = |undo: &Registered| undo.frame == id && undo.result.is_none();
+            let registered = self.frames[id].registered && self.registered.iter().any(is_open);
+            self.frames[id] = Frame {
+                called,
+                registered,
+                ..frame
+            };
             return id;
         }
         let id = self.frames.len();

@@ -276,7 +276,7 @@ impl State {
         };
         if self.stopping.is_some() && (!self.is_aside(frame) || failure.class == Class::Cancelled) {
             // It was stopped with the run, or beside it: it is tried again when the run goes on.
-            return self.try_again(frame);
+            return self.try_again(plan, frame);
         }
         match finished.then {
             Some(OnFailure::Continue) => self.end_step(plan, frame, finished.state, result),

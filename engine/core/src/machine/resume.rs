@@ -44,7 +44,7 @@ impl State {
                     // What becomes of the run is decided.
                     return;
                 }
-                self.forgive(was_stopped);
+                self.forgive(plan, was_stopped);
                 if self.halts.is_empty() {
                     self.recheck(plan);
                 }
@@ -113,13 +113,13 @@ impl State {
     /// Lets the steps whose failure has stopped the run try again.
     ///
     /// A failure whose consequence the engine's death has cut off still has it.
-    fn forgive(&mut self, was_stopped: bool) {
+    fn forgive(&mut self, plan: &Plan, was_stopped: bool) {
         if !was_stopped {
             return;
         }
         for halt in std::mem::take(&mut self.halts) {
             if let Some(frame) = halt.frame {
-                self.try_again(frame);
+                self.try_again(plan, frame);
             }
         }
     }

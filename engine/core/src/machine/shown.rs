@@ -9,7 +9,7 @@ use super::{
     names::parts,
 };
 use crate::{
-    event::StepKey,
+    event::{StepKey, StepState},
     expression::Expression,
     plan::{self, Guard, Plan, Retry},
     preview::Condition,
@@ -42,6 +42,14 @@ pub struct Awaited {
 }
 
 impl State {
+    /// Returns the steps that have begun, each with how it stands.
+    pub fn began(&self) -> impl Iterator<Item = (StepKey, StepState)> + '_ {
+        let frames = self.frames.iter().skip(self.taken_over);
+        frames
+            .filter(|frame| matches!(frame.role, Role::Step(_)))
+            .map(|frame| (frame.key.clone(), frame.state))
+    }
+
     /// Returns the structural step that the step at `key` lies directly inside.
     pub fn parent_of(&self, key: &str) -> Option<StepKey> {
         self.ancestors(*self.keys.get(key)?)

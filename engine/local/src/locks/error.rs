@@ -5,7 +5,7 @@ use std::{fmt, io};
 use camino::{Utf8Path, Utf8PathBuf};
 use runwright_core::units::Time;
 
-use super::record::Owner;
+use super::{plain::plain, record::Owner};
 use crate::lock::Holder;
 
 /// A lock that somebody has.
@@ -262,18 +262,6 @@ pub(super) fn failed(
         path,
         source,
     }
-}
-
-/// Returns `text` with its control characters written out: another user may have put it into a file.
-pub fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c.is_control() {
-            true => plain.extend(c.escape_default()),
-            false => plain.push(c),
-        }
-    }
-    plain
 }
 
 /// Returns `text` as one word of a command line.

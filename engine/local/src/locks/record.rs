@@ -8,7 +8,7 @@ use camino::Utf8PathBuf;
 use runwright_core::units::Time;
 use serde::{Deserialize, Serialize};
 
-use super::error::plain;
+use super::plain::plain;
 use crate::lock::{self, Holder};
 
 /// The version of the records that this program writes.

@@ -24,6 +24,7 @@ use super::{
     touched::Touched,
     words,
 };
+use crate::digests::{Digests, Keys, Marks};
 
 /// The driver of one preview.
 pub(super) struct Driver {
@@ -35,6 +36,8 @@ pub(super) struct Driver {
     queue: VecDeque<Command>,
     /// The time in the preview: sleeps pass at once.
     pub now: Time,
+    /// How contents are marked: with a key that goes with the preview.
+    pub digests: Digests,
     pub touched: Touched,
     pub noted: HashMap<StepKey, Noted>,
     pub requires: Vec<Required>,
@@ -60,6 +63,11 @@ impl Driver {
     pub(super) fn new(plan: Arc<Plan>, begun: Begun, around: PreviewAround) -> Driver {
         Driver {
             now: around.clock.now(),
+            digests: Digests::new(
+                around.vault.clone(),
+                Arc::new(Keys::passing()),
+                Marks::KeyedWhereFound,
+            ),
             children: Arc::new(begun.children.clone()),
             // What a failure does is shown as the playbook says it: that a person at a terminal is asked first depends on
             // who runs it, and where.
@@ -446,7 +454,8 @@ impl Driver {
     }
 
     pub(super) fn cx(&self, step: &StepKey) -> Cx {
-        only::cx(&self.begun.run, step, &self.children, &self.around.clock)
+        let (begun, clock) = (&self.begun, &self.around.clock);
+        only::cx(&begun.run, step, &self.children, clock, &self.digests)
     }
 }
 

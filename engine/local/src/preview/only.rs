@@ -21,8 +21,8 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use runwright_core::{
     kind::{
-        Action, Class, Cx, Description, Digest, Effect, Failure, Host, Kind, Looked, Progress,
-        Stream, Touch, UndoRecord, UndoneBy,
+        Action, Class, Cx, Description, Digest, Effect, Failure, Hasher, Host, Kind, Looked,
+        Progress, Stream, Touch, UndoRecord, UndoneBy,
     },
     machine::Task,
     plan::Sensitive,
@@ -30,7 +30,10 @@ use runwright_core::{
     value::Value,
 };
 
-use crate::run::{Clock, Vault, treat};
+use crate::{
+    digests::{Digests, Marks},
+    run::{Clock, Vault, treat},
+};
 
 /// How long a look that was told to end may still take before it is let go.
 const GRACE: Duration = Duration::from_secs(2);
@@ -84,7 +87,7 @@ pub(super) fn describe(kind: &Kind, task: &Task) -> Result<(Description, Vec<Tou
 pub(super) async fn look_only(
     kind: Kind,
     task: &Task,
-    vault: &Vault,
+    digests: &Digests,
     cx: Cx,
     limit: Span,
 ) -> Result<Seen, Failure> {
@@ -92,6 +95,7 @@ pub(super) async fn look_only(
         let looked = Looked::Unclear;
         return Ok(Seen { looked, undo: None });
     }
+    let vault = digests.vault();
     let action = (kind.open)(&vault.reveal(&task.arguments)?).map_err(|error| {
         vault.mask_failure(Failure::internal(format!(
             "read the arguments of `{}`: {error}",
@@ -104,6 +108,7 @@ pub(super) async fn look_only(
         host: Arc::new(LookHost {
             now: cx.host.now(),
             cancelled: cancelled.clone(),
+            digests: digests.with(Marks::of(task)),
         }),
         ..cx
     };
@@ -190,6 +195,7 @@ pub(super) fn cx(
     step: &Arc<str>,
     children: &Arc<runwright_core::kind::Children>,
     clock: &Clock,
+    digests: &Digests,
 ) -> Cx {
     Cx {
         run: run.clone(),
@@ -199,6 +205,7 @@ pub(super) fn cx(
         host: Arc::new(LookHost {
             now: clock.now(),
             cancelled: Arc::default(),
+            digests: digests.clone(),
         }),
     }
 }
@@ -215,6 +222,7 @@ pub(super) fn unknown_in(arguments: &Value) -> Option<Arc<str>> {
 struct LookHost {
     now: Time,
     cancelled: Arc<AtomicBool>,
+    digests: Digests,
 }
 
 impl Host for LookHost {
@@ -230,7 +238,15 @@ impl Host for LookHost {
         self.cancelled.load(Ordering::SeqCst)
     }
 
-    fn keep(&self, _: &Utf8Path) -> io::Result<Digest> {
+    fn hasher(&self) -> Box<dyn Hasher> {
+        self.digests.hasher()
+    }
+
+    fn hasher_like(&self, recorded: &Digest) -> io::Result<Box<dyn Hasher>> {
+        self.digests.hasher_like(recorded)
+    }
+
+    fn keep(&self, _: &Utf8Path, _: &Digest) -> io::Result<Digest> {
         Err(io::Error::new(
             io::ErrorKind::ReadOnlyFilesystem,
             "a preview keeps nothing",

@@ -120,7 +120,7 @@ impl Driver {
             Some(timeout) if timeout.milliseconds < self.around.limit.milliseconds => timeout,
             _ => self.around.limit,
         };
-        let seen = only::look_only(kind, task, &self.around.vault, self.cx(step), limit).await;
+        let seen = only::look_only(kind, task, &self.digests, self.cx(step), limit).await;
         if !matches!(&seen, Ok(seen) if seen.looked == Looked::Unclear) {
             self.probed(step, task, &read);
         }

@@ -5,7 +5,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use runwright_core::units::Time;
+use runwright_core::units::{Span, Time};
 
 /// What time it is, in milliseconds since 1970.
 #[derive(Debug)]
@@ -18,13 +18,18 @@ pub struct Clock {
 impl Clock {
     /// Returns a clock that shows times with the offset of the machine's own zone.
     pub fn system() -> Clock {
+        Clock::ahead_by(Span::default())
+    }
+
+    /// Returns a clock that is ahead of the machine's: what happens days later can be tried out today.
+    pub fn ahead_by(ahead: Span) -> Clock {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let milliseconds = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
         Clock {
             started: Instant::now(),
-            milliseconds: AtomicI64::new(milliseconds),
+            milliseconds: AtomicI64::new(milliseconds.saturating_add(ahead.milliseconds)),
             offset: 0,
         }
     }

@@ -13,7 +13,8 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use runwright_core::{
     event::{Output, StepKey},
-    kind::{Digest, Host, Progress, Stream},
+    kind::{Digest, Hasher, Host, Progress, Stream},
+    machine::Task,
     plan::Sensitive,
     units::Time,
 };
@@ -23,7 +24,10 @@ use super::{
     Clock, SharedReporter, Vault, guard::Guard, processes::Processes, secrets::MaskedStream,
     work::Terminal,
 };
-use crate::folder::{OutputFile, RunFolder};
+use crate::{
+    digests::{Digests, Keys, Marks},
+    folder::{OutputFile, RunFolder},
+};
 
 /// How often a step that waits for the terminal asks whether it is free.
 const TURN: Duration = Duration::from_millis(20);
@@ -37,6 +41,7 @@ pub(super) struct StepHost {
     earlier: Arc<[RunFolder]>,
     reporter: SharedReporter,
     vault: Arc<Vault>,
+    digests: Digests,
     clock: Arc<Clock>,
     /// Whether nobody hears what it prints: the playbook calls it sensitive.
     quiet: bool,
@@ -56,9 +61,36 @@ pub(super) struct Shared {
     pub(super) folder: RunFolder,
     pub(super) reporter: SharedReporter,
     pub(super) vault: Arc<Vault>,
+    pub(super) keys: Arc<Keys>,
     pub(super) clock: Arc<Clock>,
     pub(super) guard: Arc<Guard>,
     pub(super) terminal: Terminal,
+}
+
+/// How much care is taken of what a step says and of what it marks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Care {
+    /// Whether nobody hears what it prints.
+    quiet: bool,
+    marks: Marks,
+}
+
+impl Care {
+    /// Returns the care for `task`.
+    pub(super) fn of(task: &Task) -> Care {
+        Care {
+            marks: Marks::of(task),
+            ..Care::of_results(&task.sensitive)
+        }
+    }
+
+    /// Returns the care for what has results as `sensitive` says, and no contents of its own.
+    pub(super) fn of_results(sensitive: &Sensitive) -> Care {
+        Care {
+            quiet: *sensitive != Sensitive::No,
+            marks: Marks::KeyedWhereFound,
+        }
+    }
 }
 
 /// What was printed on one stream so far.
@@ -69,12 +101,13 @@ struct Printed {
 }
 
 impl StepHost {
-    pub(super) fn new(step: StepKey, label: String, shared: Shared) -> StepHost {
+    pub(super) fn new(step: StepKey, label: String, care: Care, shared: Shared) -> StepHost {
         let Shared {
             folder,
             earlier,
             reporter,
             vault,
+            keys,
             clock,
             guard,
             terminal,
@@ -88,20 +121,15 @@ impl StepHost {
             folder,
             earlier,
             reporter,
+            digests: Digests::new(vault.clone(), keys, care.marks),
             vault,
             clock,
-            quiet: false,
+            quiet: care.quiet,
             cancelled: AtomicBool::new(false),
             woken: Notify::new(),
             stdout: Mutex::default(),
             stderr: Mutex::default(),
         }
-    }
-
-    /// Keeps to itself what the step prints, where its results are secrets.
-    pub(super) fn hush(mut self, sensitive: &Sensitive) -> StepHost {
-        self.quiet = *sensitive != Sensitive::No;
-        self
     }
 
     /// Sees that the step's processes end when this one dies.
@@ -204,8 +232,17 @@ impl Host for StepHost {
         self.cancelled.load(Ordering::SeqCst)
     }
 
-    fn keep(&self, path: &Utf8Path) -> io::Result<Digest> {
-        self.folder.keep(path).map_err(io::Error::other)
+    fn hasher(&self) -> Box<dyn Hasher> {
+        self.digests.hasher()
+    }
+
+    fn hasher_like(&self, recorded: &Digest) -> io::Result<Box<dyn Hasher>> {
+        self.digests.hasher_like(recorded)
+    }
+
+    fn keep(&self, path: &Utf8Path, recorded: &Digest) -> io::Result<Digest> {
+        let kept = self.folder.keep(path, self.hasher_like(recorded)?);
+        kept.map_err(io::Error::other)
     }
 
     fn kept(&self, digest: &Digest) -> Utf8PathBuf {

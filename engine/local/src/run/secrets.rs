@@ -337,6 +337,16 @@ impl Vault {
         })
     }
 
+    /// Returns what looks for secrets in a content that comes in pieces; none where there is nothing to look for.
+    pub fn scan(&self) -> Option<Scan> {
+        let masks = self.masks()?;
+        Some(Scan {
+            masks,
+            held: Vec::new(),
+            found: false,
+        })
+    }
+
     fn masks(&self) -> Option<Arc<AhoCorasick>> {
         let mut masks = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
         if masks.is_none() {
@@ -399,6 +409,33 @@ impl MaskedStream {
         }
         shown.extend_from_slice(&rest[from..]);
         shown
+    }
+}
+
+/// Looks for secrets in a content, across the borders of its pieces.
+#[derive(Debug)]
+pub struct Scan {
+    masks: Arc<AhoCorasick>,
+    held: Vec<u8>,
+    found: bool,
+}
+
+impl Scan {
+    /// Looks into the next piece.
+    pub fn push(&mut self, piece: &[u8]) {
+        if self.found {
+            return;
+        }
+        self.held.extend_from_slice(piece);
+        self.found = self.masks.is_match(self.held.as_slice());
+        let longest = self.masks.max_pattern_len();
+        let done = self.held.len().saturating_sub(longest.saturating_sub(1));
+        self.held.drain(..done);
+    }
+
+    /// Returns whether a secret, or an encoding of one, stands in what was looked at.
+    pub fn found(&self) -> bool {
+        self.found
     }
 }
 

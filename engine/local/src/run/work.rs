@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use super::{
     Opened, Run, RunError, Vault, Waiting, What,
     asking::{answered, clock_answer},
-    host::{Shared, StepHost},
+    host::{Care, Shared, StepHost},
 };
 use crate::{
     fault::{self, Point},
@@ -135,7 +135,7 @@ impl Run {
             let Ok((action, _)) = self.action(&task) else {
                 continue;
             };
-            let (cx, host) = self.cx(&id, &Sensitive::All);
+            let (cx, host) = self.cx(&id, Care::of_results(&Sensitive::All));
             let asked = async {
                 match action.look(&cx).await? {
                     Looked::Done(result) => Ok(result),
@@ -173,7 +173,7 @@ impl Run {
         Ok((Arc::from(action), description))
     }
 
-    fn cx(&mut self, id: &CommandId, sensitive: &Sensitive) -> (Cx, Arc<StepHost>) {
+    fn cx(&mut self, id: &CommandId, care: Care) -> (Cx, Arc<StepHost>) {
         let label = match id.attempt {
             0 | 1 => id.step.to_string(),
             attempt => format!("{}.{attempt}", id.step),
@@ -181,17 +181,19 @@ impl Run {
         let host = StepHost::new(
             id.step.clone(),
             label,
+            care,
             Shared {
                 earlier: self.earlier.clone(),
                 folder: self.writer.folder().clone(),
                 reporter: self.around.reporter.clone(),
                 vault: self.around.vault.clone(),
+                keys: self.keys.clone(),
                 clock: self.around.clock.clone(),
                 guard: self.guard.clone(),
                 terminal: self.terminal.clone(),
             },
         );
-        let host = Arc::new(host.hush(sensitive));
+        let host = Arc::new(host);
         let cx = Cx {
             run: self.begun.run.clone(),
             step: id.step.clone(),
@@ -213,7 +215,7 @@ impl Run {
     fn work(&mut self, id: &CommandId, what: What) -> BoxFuture<'static, Done> {
         match what {
             What::Require(requires) => {
-                let (cx, _) = self.cx(id, &Sensitive::No);
+                let (cx, _) = self.cx(id, Care::of_results(&Sensitive::No));
                 Box::pin(async move {
                     Done::Answer(Answer::Required(
                         super::requires::missing(cx, requires).await,
@@ -232,7 +234,7 @@ impl Run {
                 took,
             }),
             What::Keep(task, before) => {
-                let (cx, host) = self.cx(id, &task.sensitive);
+                let (cx, host) = self.cx(id, Care::of(&task));
                 match self.action(&task) {
                     Ok((action, _)) => Box::pin(async move {
                         let kept = limited(action.keep(&cx, &before), task.timeout, &host).await;
@@ -280,7 +282,7 @@ impl Run {
                 return Box::pin(async move { Done::Answer(answer) });
             }
         };
-        let (cx, host) = self.cx(id, &task.sensitive);
+        let (cx, host) = self.cx(id, Care::of(&task));
         let vault = self.around.vault.clone();
         Box::pin(async move {
             let started = Instant::now();
@@ -323,7 +325,7 @@ impl Run {
                 return Box::pin(async move { Done::Answer(failed(failure)) });
             }
         };
-        let (cx, host) = self.cx(id, &task.sensitive);
+        let (cx, host) = self.cx(id, Care::of(&task));
         let vault = self.around.vault.clone();
         Box::pin(async move {
             let started = Instant::now();
@@ -366,9 +368,11 @@ impl Run {
                 });
             }
         };
-        let (cx, host) = self.cx(id, &Sensitive::No);
+        let sensitive = self.sensitive(&id.step);
+        let (cx, host) = self.cx(id, Care::of_results(&sensitive));
         Box::pin(async move {
             let look = limited(undo.look(&cx), timeout, &host).await;
+            let look = look.map_err(|failure| hushed(&sensitive, failure));
             Done::UndoLooked(look, undo, timeout)
         })
     }
@@ -380,17 +384,26 @@ impl Run {
                 async move { Done::Answer(Answer::Undone(UndoResult::Failed(failure))) },
             );
         };
-        let (cx, host) = self.cx(id, &Sensitive::No);
+        let sensitive = self.sensitive(&id.step);
+        let (cx, host) = self.cx(id, Care::of_results(&sensitive));
         Box::pin(async move {
             fault::pass(Point::UndoBefore);
             let result = match limited(undo.perform(&cx), timeout, &host).await {
                 Ok(()) => UndoResult::Undone,
-                Err(failure) => UndoResult::Failed(failure),
+                Err(failure) => UndoResult::Failed(hushed(&sensitive, failure)),
             };
             fault::pass(Point::UndoAfter);
             host.finish();
             Done::Answer(Answer::Undone(result))
         })
+    }
+
+    /// Returns which results of a step are secrets.
+    fn sensitive(&self, step: &str) -> Sensitive {
+        match self.state.node_of(step) {
+            Some(node) => self.plan.node(node).sensitive.clone(),
+            None => Sensitive::No,
+        }
     }
 
     fn ask(&mut self, id: &CommandId, question: &Question) -> BoxFuture<'static, Done> {
@@ -441,8 +454,10 @@ impl Run {
         })
     }
 
+    /// Asks at once: a Ctrl-C that came to us says that no program has the terminal, and a question that stands on it
+    /// is what the asker sets aside.
     fn ask_what_now(&mut self, id: &CommandId, question: &Question) -> BoxFuture<'static, Done> {
-        let asked = self.ask_in_turn(id, question);
+        let asked = self.around.asker.ask(self.asked(id, question));
         Box::pin(async move { Done::Interruption(asked.await) })
     }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use runwright_core::{
-    event::{Body, StepState},
+    event::{Ask, Body, StepState},
     kind::{Progress, Stream},
     plan::Severity,
     port::Told,
-    summary::Summary,
+    summary::{Open, Summary},
 };
 use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::Serialize;
@@ -198,6 +198,8 @@ pub(super) struct SummaryLine<'a> {
     outputs: BTreeMap<&'a str, serde_json::Value>,
     /// What is still changed, where a rollback was not complete.
     dirty: &'a [String],
+    /// The questions that are open: what the run waits for.
+    questions: Vec<QuestionPart<'a>>,
     /// How many changes can still be undone by `runwright rollback`.
     undoable: usize,
     /// Those changes, in the order in which they would be undone.
@@ -234,6 +236,57 @@ pub(super) struct FindingPart<'a> {
     advice: Option<&'a str>,
 }
 
+/// A question that is open.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct QuestionPart<'a> {
+    /// The address of the step that asks.
+    step: &'a str,
+    /// What is asked for: `confirm`, `phrase`, `inputs`, `manual`, `on_failure`, `in_doubt`, or `until` for time.
+    ask: &'static str,
+    /// What people see.
+    message: &'a str,
+    /// How many different people must agree.
+    approvers: u32,
+    /// Whether one of them must not have started the run.
+    not_starter: bool,
+    /// Who has agreed so far, where that is not enough.
+    approvals: &'a [String],
+    /// From when on the answer is no; RFC 3339.
+    deadline: Option<String>,
+    /// Until when it waits, where it waits for time; RFC 3339.
+    until: Option<String>,
+}
+
+impl<'a> QuestionPart<'a> {
+    fn of(open: &'a Open) -> QuestionPart<'a> {
+        let Open {
+            step,
+            question,
+            approvals,
+        } = open;
+        let (ask, until) = match &question.ask {
+            Ask::Confirm => ("confirm", None),
+            Ask::Phrase(_) => ("phrase", None),
+            Ask::Inputs(_) => ("inputs", None),
+            Ask::Manual => ("manual", None),
+            Ask::OnFailure(_) => ("on_failure", None),
+            Ask::Interrupted => ("interrupted", None),
+            Ask::InDoubt => ("in_doubt", None),
+            Ask::Until(until) => ("until", Some(until.to_string())),
+        };
+        QuestionPart {
+            step,
+            ask,
+            message: &question.message,
+            approvers: question.approvers,
+            not_starter: question.not_starter,
+            approvals,
+            deadline: question.deadline.map(|deadline| deadline.to_string()),
+            until,
+        }
+    }
+}
+
 impl<'a> SummaryLine<'a> {
     pub(super) fn of(summary: &'a Summary) -> SummaryLine<'a> {
         let findings = summary.findings.iter().map(|found| FindingPart {
@@ -263,6 +316,7 @@ impl<'a> SummaryLine<'a> {
                 .map(|(name, value)| (&**name, value.to_plain()))
                 .collect(),
             dirty: &summary.dirty,
+            questions: summary.questions.iter().map(QuestionPart::of).collect(),
             undoable: summary.undoable,
             undos: undos.collect(),
             took_ms: summary.took_ms,

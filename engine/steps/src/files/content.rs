@@ -9,10 +9,9 @@ use std::{
 
 use camino::Utf8Path;
 use runwright_core::{
-    kind::{Cx, Digest, Failure, Progress, hex},
+    kind::{Cx, Digest, Failure, Hasher, PlainHasher, Progress},
     units::Bytes,
 };
-use sha2::{Digest as _, Sha256};
 use similar::TextDiff;
 
 use super::{failed, go_on, state::FileType};
@@ -28,6 +27,30 @@ const DIFFABLE: u64 = 1 << 20;
 pub(super) struct Content {
     pub(super) size: u64,
     pub(super) digest: Digest,
+}
+
+impl Content {
+    /// Returns the content `bytes` of `path`, as it is announced and written down.
+    pub(super) fn of(cx: &Cx, path: &Utf8Path, bytes: &[u8]) -> Result<Content, Failure> {
+        Ok(Content {
+            size: bytes.len() as u64,
+            digest: cx.digest(bytes).map_err(|error| unmarked(path, &error))?,
+        })
+    }
+}
+
+/// Begins a digest of `path` that can be compared with `recorded`.
+pub(super) fn hasher_like(
+    cx: &Cx,
+    path: &Utf8Path,
+    recorded: &Digest,
+) -> Result<Box<dyn Hasher>, Failure> {
+    let hasher = cx.host.hasher_like(recorded);
+    hasher.map_err(|error| unmarked(path, &error))
+}
+
+fn unmarked(path: &Utf8Path, error: &io::Error) -> Failure {
+    Failure::internal(format!("make a digest of `{path}`")).because(error)
 }
 
 /// Opens the file at `path`, a link followed; refuses what is no regular file instead of waiting for it.
@@ -60,15 +83,19 @@ fn not_a_file(path: &Utf8Path, kind: FileType) -> Failure {
     .hint("`file.stat` tells what it is")
 }
 
-/// Reads the file at `path` to its end for its size and digest.
-pub(super) fn digest(cx: &Cx, path: &Utf8Path) -> Result<Content, Failure> {
-    each_piece(cx, path, "read", |_| Ok(()))
+/// Reads the file at `path` to its end for its size and the digest that `hasher` makes.
+pub(super) fn digest(
+    cx: &Cx,
+    path: &Utf8Path,
+    hasher: Box<dyn Hasher>,
+) -> Result<Content, Failure> {
+    each_piece(cx, path, "read", hasher, |_| Ok(()))
 }
 
 /// Reads the file at `path` whole.
 pub(super) fn whole(cx: &Cx, path: &Utf8Path, at_most: Bytes) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    each_piece(cx, path, "read", |piece| {
+    each_piece(cx, path, "read", PlainHasher::boxed(), |piece| {
         bytes.extend_from_slice(piece);
         if bytes.len() as u64 > at_most.0 {
             return Err(Failure::refused(format!(
@@ -86,24 +113,25 @@ pub(super) fn copy_into(
     path: &Utf8Path,
     to: &mut fs::File,
     to_path: &Utf8Path,
+    hasher: Box<dyn Hasher>,
 ) -> Result<Content, Failure> {
-    each_piece(cx, path, "copy", |piece| {
+    each_piece(cx, path, "copy", hasher, |piece| {
         to.write_all(piece)
             .map_err(|error| failed("write", to_path, &error))
     })
 }
 
-/// Hands the content of the file at `path` to `take`, piece by piece; returns its size and digest.
+/// Hands the content of the file at `path` to `take`, piece by piece; returns its size and what `hasher` makes of it.
 pub(super) fn each_piece(
     cx: &Cx,
     path: &Utf8Path,
     verb: &str,
+    mut hasher: Box<dyn Hasher>,
     mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<Content, Failure> {
     let mut file = open(path)?;
     let total = file.metadata().map(|metadata| metadata.len()).ok();
     let long = total.is_some_and(|total| total > LONG);
-    let mut hasher = Sha256::new();
     let mut size = 0;
     let mut piece = vec![0; PIECE];
     loop {
@@ -127,7 +155,7 @@ pub(super) fn each_piece(
     }
     Ok(Content {
         size,
-        digest: Digest(hex(&hasher.finalize())),
+        digest: hasher.finish().map_err(|error| unmarked(path, &error))?,
     })
 }
 
@@ -222,7 +250,7 @@ mod tests {
             (&bench.path("."), "a directory"),
             (Utf8Path::new("/dev/zero"), "a character device"),
         ] {
-            let failure = digest(bench.cx(), path).expect_err(what);
+            let failure = digest(bench.cx(), path, PlainHasher::boxed()).expect_err(what);
             assert!(failure.message.contains(what), "{}", failure.message);
         }
     }
@@ -233,7 +261,7 @@ mod tests {
         let path = bench.path("a");
         fs::write(&path, "x").expect("written");
         bench.cancel();
-        let failure = digest(bench.cx(), &path).expect_err("stopped");
+        let failure = digest(bench.cx(), &path, PlainHasher::boxed()).expect_err("stopped");
         assert_eq!(failure.class, runwright_core::kind::Class::Cancelled);
     }
 

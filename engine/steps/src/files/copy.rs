@@ -19,7 +19,7 @@ use super::{
     failed, folder_of, looked_at, owner,
     put_back::PutBack,
     replacement::{Attributes, Before},
-    state::{followed, mode_of},
+    state::{State, followed, mode_of},
 };
 
 pub(super) const KIND: Kind = Kind::of::<FileCopy>("file.copy");
@@ -75,7 +75,8 @@ struct Copied {
     to: String,
     /// Its size.
     size: Bytes,
-    /// The SHA-256 of its content, as hex digits.
+    /// The SHA-256 of its content, as hex digits. Where a secret stands in the content it is `keyed:…`: the same for the
+    /// same content within the run, and no use outside of it.
     #[schemars(with = "String")]
     digest: Digest,
     /// Its mode.
@@ -120,7 +121,7 @@ impl Step for FileCopy {
         blocking(move || {
             let from = absolute(&cx, &step.from)?;
             before.replace(&cx, |file, temporary| {
-                copy(&cx, &from, file, temporary, step.times)
+                copy(&cx, &from, file, temporary, step.times, &before.after)
             })?;
             Ok(step.copied(&from, &before))
         })
@@ -132,7 +133,7 @@ impl FileCopy {
     fn look_now(&self, cx: &Cx) -> Result<Look<Copied, Before>, Failure> {
         let from = absolute(cx, &self.from)?;
         let to = absolute(cx, &self.to)?;
-        let source = content::digest(cx, &from)?;
+        let source = content::digest(cx, &from, cx.host.hasher())?;
         let size = Bytes(source.size);
         let attributes = Attributes {
             mode: Some(match self.mode {
@@ -193,16 +194,22 @@ impl FileCopy {
     }
 }
 
-/// Copies `from` into `file`, which lies at `temporary`, and reads it back.
+/// Copies `from` into `file`, which lies at `temporary`, and reads it back; the digest is in the form that was
+/// announced.
 pub(super) fn copy(
     cx: &Cx,
     from: &Utf8Path,
     file: &mut fs::File,
     temporary: &Utf8Path,
     times: bool,
+    announced: &State,
 ) -> Result<Content, Failure> {
-    let read = content::copy_into(cx, from, file, temporary)?;
-    let written = content::digest(cx, temporary)?;
+    let hasher = || match &announced.digest {
+        Some(digest) => content::hasher_like(cx, from, digest),
+        None => Ok(cx.host.hasher()),
+    };
+    let read = content::copy_into(cx, from, file, temporary, hasher()?)?;
+    let written = content::digest(cx, temporary, hasher()?)?;
     if written != read {
         return Err(Failure::internal(format!(
             "copy `{from}`: what was written is not what was read"

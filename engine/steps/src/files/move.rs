@@ -233,7 +233,7 @@ mod tests {
     };
 
     use runwright_core::{
-        kind::{Class, Looked, UndoLook},
+        kind::{Class, Digest, Looked, UndoLook},
         value::Value,
     };
     use serde_json::json;
@@ -344,7 +344,14 @@ mod tests {
 
     #[test]
     fn across_file_systems_a_file_is_carried_and_carried_back() {
+        for keyed in [false, true] {
+            carried_and_carried_back(keyed);
+        }
+    }
+
+    fn carried_and_carried_back(keyed: bool) {
         let bench = Bench::new();
+        bench.key_digests(keyed);
         let (_folder, elsewhere) = elsewhere(&bench);
         let (from, to) = (bench.path("a"), elsewhere.join("b"));
         fs::write(&from, "content").expect("written");
@@ -362,6 +369,12 @@ mod tests {
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o4711);
         assert_eq!(metadata.modified().expect("a time"), modified);
         let undo = undo.expect("an undo");
+        let told = undo.data.to_string();
+        for content in ["content", "old"] {
+            let plain = Digest::of(content.as_bytes());
+            assert_eq!(told.contains(&plain.0), !keyed, "{told}");
+        }
+        bench.key_digests(false);
         assert_eq!(bench.undo(KIND, &undo), Ok(UndoLook::Needed));
         assert_eq!(fs::read(&from).expect("there"), b"content");
         assert_eq!(fs::read(&to).expect("there"), b"old");

@@ -1,5 +1,7 @@
 //! The undo of what gave a file a new content: the old content, mode and owner again, byte for byte.
 
+use std::io;
+
 use runwright_core::kind::{Cx, Digest, Failure, Undo, UndoLook};
 use serde::{Deserialize, Serialize};
 
@@ -48,14 +50,17 @@ impl Undo for PutBack {
 }
 
 pub(super) fn look(cx: &Cx, before: &Before) -> Result<UndoLook, Failure> {
-    let now = State::of(cx, &before.path)?;
+    if let Some(lapsed) = uncomparable(cx, &before.path, &[&before.was, &before.after])? {
+        return Ok(lapsed);
+    }
+    let now = State::like(&before.after, cx, &before.path)?;
     if now == before.after {
         return Ok(match &before.was.digest {
             Some(digest) => kept(cx, &before.path, digest).unwrap_or(UndoLook::Needed),
             None => UndoLook::Needed,
         });
     }
-    if now != before.was {
+    if State::like(&before.was, cx, &before.path)? != before.was {
         return Ok(dirty(&before.path, &before.after, &now));
     }
     let leftovers = before.temporary.exists() || folders::any_empty(&before.folders)?;
@@ -68,13 +73,13 @@ pub(super) fn look(cx: &Cx, before: &Before) -> Result<UndoLook, Failure> {
 
 pub(super) fn perform(cx: &Cx, before: &Before) -> Result<(), Failure> {
     let Before { path, was, .. } = before;
-    let now = State::of(cx, path)?;
+    let now = State::like(&before.after, cx, path)?;
     if now == before.after {
         match &was.digest {
             Some(digest) => restore(cx, before, digest)?,
             None => remove(path)?,
         }
-    } else if now != *was {
+    } else if State::like(was, cx, path)? != *was {
         return Err(Failure::refused(format!(
             "undo the change of `{path}`: somebody has changed it since, it is {}",
             now.display()
@@ -97,6 +102,26 @@ pub(super) fn dirty(path: &Utf8Path, after: &State, now: &State) -> UndoLook {
     })
 }
 
+/// Returns the answer where nothing can be compared with `recorded` any more: the key of its digests is gone.
+pub(super) fn uncomparable(
+    cx: &Cx,
+    path: &Utf8Path,
+    recorded: &[&State],
+) -> Result<Option<UndoLook>, Failure> {
+    for digest in recorded.iter().filter_map(|state| state.digest.as_ref()) {
+        match cx.host.hasher_like(digest) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Some(UndoLook::Lapsed(format!(
+                    "whether `{path}` is still as the step left it can't be told: {error}"
+                ))));
+            }
+            Err(error) => return Err(failed("compare", path, &error)),
+        }
+    }
+    Ok(None)
+}
+
 /// Returns the answer where the content that was kept of `path` is gone.
 pub(super) fn kept(cx: &Cx, path: &Utf8Path, digest: &Digest) -> Option<UndoLook> {
     let kept = cx.host.kept(digest);
@@ -114,7 +139,10 @@ fn restore(cx: &Cx, before: &Before, digest: &Digest) -> Result<(), Failure> {
         &before.temporary,
         &before.was,
         Over::Existing,
-        |file, temporary| content::copy_into(cx, &kept, file, temporary),
+        |file, temporary| {
+            let hasher = content::hasher_like(cx, &before.path, digest)?;
+            content::copy_into(cx, &kept, file, temporary, hasher)
+        },
     )
 }
 
@@ -150,6 +178,91 @@ mod tests {
         let look = bench.undo(write, &undo).expect("a look");
         assert!(
             matches!(&look, UndoLook::Lapsed(text) if text.contains("is gone")),
+            "{look:?}"
+        );
+        assert_eq!(fs::read(&path).expect("there"), b"new");
+    }
+
+    /// Every kind that puts a content back, with arguments that change `a`.
+    fn changes(bench: &Bench) -> [(&'static str, serde_json::Value); 3] {
+        let (path, from) = (bench.path("a"), bench.path("from"));
+        fs::write(&from, "PORT=1\nNEW=2\n").expect("written");
+        [
+            ("file.write", json!({"path": path, "content": "PORT=2\n"})),
+            (
+                "file.set",
+                json!({"path": path, "format": "env", "key": "PORT", "value": 2}),
+            ),
+            (
+                "file.copy",
+                json!({"from": from, "to": path, "overwrite": true}),
+            ),
+        ]
+    }
+
+    #[test]
+    fn where_digests_are_keyed_no_plain_one_is_told_and_the_undo_compares_all_the_same() {
+        let bench = Bench::new();
+        let path = bench.path("a");
+        for (name, arguments) in changes(&bench) {
+            fs::write(&path, "PORT=1\n").expect("written");
+            bench.key_digests(true);
+            let (result, undo) = bench.run(kind(name), arguments.clone()).expect("changed");
+            let undo = undo.expect("an undo");
+            let new = fs::read(&path).expect("there");
+            let told = format!("{} {}", result.to_stored(), undo.data);
+            assert!(told.contains("keyed:"), "{name}: {told}");
+            for content in [&b"PORT=1\n"[..], &new] {
+                assert!(!told.contains(&Digest::of(content).0), "{name}: {told}");
+            }
+            let (again, nothing) = bench.run(kind(name), arguments).expect("done already");
+            assert!(nothing.is_none(), "{name}");
+            assert_eq!(again.get("digest"), result.get("digest"), "{name}");
+            // The undo does not know that there was a secret.
+            bench.key_digests(false);
+            fs::write(&path, [&new[..], b"x"].concat()).expect("written");
+            let look = bench.undo(kind(name), &undo);
+            assert!(matches!(look, Ok(UndoLook::Dirty(_))), "{name}: {look:?}");
+            let mut same_size = new.clone();
+            same_size[0] = b'X';
+            fs::write(&path, same_size).expect("written");
+            let look = bench.undo(kind(name), &undo);
+            assert!(matches!(look, Ok(UndoLook::Dirty(_))), "{name}: {look:?}");
+            fs::write(&path, new).expect("written");
+            assert_eq!(bench.undo(kind(name), &undo), Ok(UndoLook::Needed));
+            assert_eq!(fs::read(&path).expect("there"), b"PORT=1\n", "{name}");
+            assert_eq!(bench.undo(kind(name), &undo), Ok(UndoLook::Done));
+        }
+    }
+
+    #[test]
+    fn a_plain_digest_of_an_earlier_run_is_compared_by_one_that_keys_its_own() {
+        let bench = Bench::new();
+        let path = bench.path("a");
+        for (name, arguments) in changes(&bench) {
+            fs::write(&path, "PORT=1\n").expect("written");
+            bench.key_digests(false);
+            let (_, undo) = bench.run(kind(name), arguments).expect("changed");
+            bench.key_digests(true);
+            let look = bench.undo(kind(name), &undo.expect("an undo"));
+            assert_eq!(look, Ok(UndoLook::Needed), "{name}");
+            assert_eq!(fs::read(&path).expect("there"), b"PORT=1\n", "{name}");
+        }
+    }
+
+    #[test]
+    fn an_undo_whose_key_is_gone_has_lapsed() {
+        let bench = Bench::new();
+        let path = bench.path("a");
+        bench.key_digests(true);
+        let write = kind("file.write");
+        let (_, undo) = bench
+            .run(write, json!({"path": path, "content": "new"}))
+            .expect("written");
+        bench.lose_keys();
+        let look = bench.undo(write, &undo.expect("an undo"));
+        assert!(
+            matches!(&look, Ok(UndoLook::Lapsed(text)) if text.contains("can't be told")),
             "{look:?}"
         );
         assert_eq!(fs::read(&path).expect("there"), b"new");

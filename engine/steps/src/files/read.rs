@@ -52,7 +52,8 @@ struct ReadText {
     cut: bool,
     /// The size of the whole content.
     size: Bytes,
-    /// The SHA-256 of the whole content, as hex digits.
+    /// The SHA-256 of the whole content, as hex digits. Where a secret stands in the content, or the step is
+    /// `sensitive`, it is `keyed:…`: the same for the same content within the run, and no use outside of it.
     #[schemars(with = "String")]
     digest: Digest,
 }
@@ -95,7 +96,7 @@ impl FileRead {
 fn read(cx: &Cx, path: &Utf8Path, limit: Bytes) -> Result<ReadText, Failure> {
     let limit = usize::try_from(limit.0).unwrap_or(usize::MAX);
     let mut bytes = Vec::new();
-    let whole = content::each_piece(cx, path, "read", |piece| {
+    let whole = content::each_piece(cx, path, "read", cx.host.hasher(), |piece| {
         let room = limit - bytes.len();
         bytes.extend_from_slice(&piece[..piece.len().min(room)]);
         Ok(())

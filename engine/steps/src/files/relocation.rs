@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     blocking, content, copy, failed, folder_of, folders,
-    put_back::{dirty, kept, remove},
+    put_back::{dirty, kept, remove, uncomparable},
     replacement::{Over, left, put, remove_leftover, rename},
     state::{Identity, State},
 };
@@ -58,8 +58,8 @@ impl Before {
     }
 
     pub(super) fn carry(&self, cx: &Cx) -> Result<(), Failure> {
-        let at_from = State::of(cx, &self.from)?;
-        if State::of(cx, &self.to)? != self.was {
+        let at_from = State::like(&self.was, cx, &self.from)?;
+        if State::like(&self.was, cx, &self.to)? != self.was {
             if at_from != self.was {
                 return Err(left(&self.from, &self.was, &at_from));
             }
@@ -82,7 +82,7 @@ impl Before {
     }
 
     fn check_destination(&self, cx: &Cx) -> Result<(), Failure> {
-        let now = State::of(cx, &self.to)?;
+        let now = State::like(&self.destination, cx, &self.to)?;
         if now == self.destination {
             Ok(())
         } else {
@@ -102,7 +102,7 @@ fn place(
 ) -> Result<(), Failure> {
     let Some(target) = &what.target else {
         return put(to, temporary, what, over, |file, temporary| {
-            copy::copy(cx, from, file, temporary, true)
+            copy::copy(cx, from, file, temporary, true, what)
         });
     };
     remove_leftover(temporary)?;
@@ -158,12 +158,15 @@ impl Undo for MoveBack {
 
 impl Before {
     pub(super) fn look_back(&self, cx: &Cx) -> Result<UndoLook, Failure> {
+        if let Some(lapsed) = uncomparable(cx, &self.to, &[&self.was, &self.destination])? {
+            return Ok(lapsed);
+        }
         let place = match self.find(cx)? {
             Ok(place) => place,
             Err(dirty) => return Ok(dirty),
         };
         if let Place::Back = place {
-            let now = State::of(cx, &self.to)?;
+            let now = State::like(&self.destination, cx, &self.to)?;
             if now == self.destination {
                 let leftovers = self.temporary.exists()
                     || self.temporary_back.exists()
@@ -188,7 +191,10 @@ impl Before {
     /// Returns where the thing is now, or what somebody did to it.
     fn find(&self, cx: &Cx) -> Result<Result<Place, UndoLook>, Failure> {
         let (at_from, at_to) = if self.across {
-            let state = |path| State::of(cx, path).map(|now| (now.exists, now == self.was));
+            let state = |path| {
+                let now = State::like(&self.was, cx, path)?;
+                Ok((now.exists, now == self.was))
+            };
             (state(&self.from)?, state(&self.to)?)
         } else {
             let state = |path| {
@@ -257,7 +263,10 @@ impl Before {
                 &self.temporary,
                 &self.destination,
                 Over::Nothing,
-                |file, temporary| content::copy_into(cx, &kept, file, temporary),
+                |file, temporary| {
+                    let hasher = content::hasher_like(cx, &self.to, digest)?;
+                    content::copy_into(cx, &kept, file, temporary, hasher)
+                },
             )?;
         }
         remove_leftover(&self.temporary)?;

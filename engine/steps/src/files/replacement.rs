@@ -13,14 +13,14 @@ use std::{
 
 use camino::{Utf8Path, Utf8PathBuf};
 use runwright_core::{
-    kind::{Cx, Digest, Failure},
+    kind::{Cx, Digest, Failure, Hasher},
     units::{Bytes, Mode},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     beside,
-    content::Content,
+    content::{self, Content},
     failed, folder_of, folders, owner,
     state::{self, FileType, State},
 };
@@ -109,10 +109,7 @@ impl Before {
 
     /// Puts the old content away; fails when it is no longer the one that was looked at.
     pub(super) fn keep(&self, cx: &Cx) -> Result<(), Failure> {
-        let now = target(cx, &self.path)?;
-        if now != self.was {
-            return Err(left(&self.path, &self.was, &now));
-        }
+        self.is_still(cx)?;
         match &self.was.digest {
             Some(digest) => keep(cx, &self.path, digest),
             None => Ok(()),
@@ -127,17 +124,33 @@ impl Before {
         cx: &Cx,
         fill: impl FnOnce(&mut fs::File, &Utf8Path) -> Result<Content, Failure>,
     ) -> Result<(), Failure> {
-        let now = target(cx, &self.path)?;
-        if now == self.after {
+        writable(&self.path)?;
+        if State::like(&self.after, cx, &self.path)? == self.after {
             remove_leftover(&self.temporary)?;
             return folders::sync(folder_of(&self.path));
         }
-        if now != self.was {
-            return Err(left(&self.path, &self.was, &now));
-        }
+        self.is_still(cx)?;
         folders::make(cx, &self.folders)?;
         let over = Over::from(&self.was);
         put(&self.path, &self.temporary, &self.after, over, fill)
+    }
+
+    /// Begins the digest of what [`Before::replace`] is to fill in.
+    pub(super) fn hasher(&self, cx: &Cx) -> Result<Box<dyn Hasher>, Failure> {
+        match &self.after.digest {
+            Some(announced) => content::hasher_like(cx, &self.path, announced),
+            None => Ok(cx.host.hasher()),
+        }
+    }
+
+    /// Fails when the file has left the state it was looked at.
+    fn is_still(&self, cx: &Cx) -> Result<(), Failure> {
+        writable(&self.path)?;
+        let now = State::like(&self.was, cx, &self.path)?;
+        if now != self.was {
+            return Err(left(&self.path, &self.was, &now));
+        }
+        Ok(())
     }
 }
 
@@ -162,9 +175,15 @@ impl From<&State> for Over {
 
 /// Returns what is at `path`, which is to be written: a regular file or nothing, else it is refused.
 pub(super) fn target(cx: &Cx, path: &Utf8Path) -> Result<State, Failure> {
+    writable(path)?;
+    State::of(cx, path)
+}
+
+/// Refuses to write `path` where it is neither a regular file nor nothing.
+fn writable(path: &Utf8Path) -> Result<(), Failure> {
     let kind = state::metadata(path)?.map_or(FileType::Missing, |found| FileType::of(&found));
     match kind {
-        FileType::File | FileType::Missing if path.file_name().is_some() => State::of(cx, path),
+        FileType::File | FileType::Missing if path.file_name().is_some() => Ok(()),
         FileType::Link => Err(Failure::refused(format!(
             "write `{path}`: it is a symbolic link, and links are not followed when writing"
         ))
@@ -193,7 +212,7 @@ pub(super) fn left(path: &Utf8Path, was: &State, now: &State) -> Failure {
 pub(super) fn keep(cx: &Cx, path: &Utf8Path, expected: &Digest) -> Result<(), Failure> {
     let kept = cx
         .host
-        .keep(path)
+        .keep(path, expected)
         .map_err(|error| failed("keep a copy for the undo of", path, &error))?;
     if kept == *expected {
         return Ok(());
@@ -240,16 +259,19 @@ pub(super) fn put(
     folders::sync(folder_of(path))
 }
 
-/// Writes `bytes` to `file`: the filling of [`put`] for what is in memory.
+/// Writes `bytes` to `file`, with the digest that `hasher` makes: the filling of [`put`] for what is in memory.
 pub(super) fn fill_with(
     bytes: &[u8],
+    mut hasher: Box<dyn Hasher>,
 ) -> impl FnOnce(&mut fs::File, &Utf8Path) -> Result<Content, Failure> {
     move |file, temporary| {
         file.write_all(bytes)
             .map_err(|error| failed("write", temporary, &error))?;
+        hasher.update(bytes);
+        let digest = hasher.finish();
         Ok(Content {
             size: bytes.len() as u64,
-            digest: Digest::of(bytes),
+            digest: digest.map_err(|error| failed("make a digest of", temporary, &error))?,
         })
     }
 }
@@ -342,6 +364,8 @@ pub(super) fn inherited_gid(path: &Utf8Path) -> Result<u32, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use runwright_core::kind::PlainHasher;
+
     use super::*;
     use crate::testing::Bench;
 
@@ -381,7 +405,7 @@ mod tests {
         let failure = before
             .replace(bench.cx(), |file, temporary| {
                 fs::write(&path, "somebody's").expect("written");
-                fill_with(b"new")(file, temporary)
+                fill_with(b"new", PlainHasher::boxed())(file, temporary)
             })
             .expect_err("taken");
         assert_eq!(failure.class, runwright_core::kind::Class::Refused);
@@ -396,7 +420,7 @@ mod tests {
         fs::write(&path, "old").expect("written");
         let before = look(&bench, &path, "new");
         before
-            .replace(bench.cx(), fill_with(b"other"))
+            .replace(bench.cx(), fill_with(b"other", PlainHasher::boxed()))
             .expect_err("another content");
         assert_eq!(fs::read(&path).expect("there"), b"old");
         assert!(!before.temporary.exists(), "nothing is left beside it");
@@ -431,7 +455,7 @@ mod tests {
             .replace(bench.cx(), |file, temporary| {
                 let mode = fs::metadata(temporary).expect("there").permissions().mode();
                 assert_eq!(mode & 0o777, 0o600);
-                fill_with(b"new")(file, temporary)
+                fill_with(b"new", PlainHasher::boxed())(file, temporary)
             })
             .expect("replaced");
         let mode = fs::metadata(&path).expect("there").permissions().mode();

@@ -4,7 +4,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 use runwright_core::{
-    kind::{Change, Cx, Description, Digest, Effect, Failure, Kind, Look, Step, Touch},
+    kind::{Change, Cx, Description, Effect, Failure, Kind, Look, Step, Touch},
     units::Bytes,
     value::{ArgumentError, Value},
 };
@@ -98,7 +98,9 @@ struct Assigned {
     path: String,
     /// Its size.
     size: Bytes,
-    /// The SHA-256 of its content, as hex digits; empty where there is no file to remove a key from.
+    /// The SHA-256 of its content, as hex digits; empty where there is no file to remove a key from. Where a secret
+    /// stands in the step's arguments or in the content it is `keyed:…`: the same for the same content within the run,
+    /// and no use outside of it.
     digest: String,
 }
 
@@ -158,7 +160,7 @@ impl Step for FileSet {
             before.replace(&cx, |file, temporary| {
                 let old = old_text(&cx, &before.path, before.was.exists)?;
                 let edited = step.edit(&old)?;
-                fill_with(edited.text.as_bytes())(file, temporary)
+                fill_with(edited.text.as_bytes(), before.hasher(&cx)?)(file, temporary)
             })?;
             Ok(assigned(&before))
         })
@@ -185,10 +187,7 @@ impl FileSet {
         }
         let old = old_text(cx, &path, exists)?;
         let edited = self.edit(&old)?;
-        let announced = Content {
-            size: edited.text.len() as u64,
-            digest: Digest::of(edited.text.as_bytes()),
-        };
+        let announced = Content::of(cx, &path, edited.text.as_bytes())?;
         let before = Before::look(cx, &path, Attributes::default(), announced)?;
         if before.is_after() {
             return Ok(Look::Done(assigned(&before)));

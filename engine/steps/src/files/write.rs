@@ -94,7 +94,8 @@ struct Written {
     path: String,
     /// Its size.
     size: Bytes,
-    /// The SHA-256 of its content, as hex digits.
+    /// The SHA-256 of its content, as hex digits. Where a secret stands in the step's arguments or in the content it is
+    /// `keyed:…`: the same for the same content within the run, and no use outside of it.
     #[schemars(with = "String")]
     digest: Digest,
     /// Its mode.
@@ -174,7 +175,8 @@ impl Step for FileWrite {
         let (step, cx) = (self.clone(), cx.clone());
         blocking(move || {
             let content = step.content()?;
-            before.replace(&cx, fill_with(content.as_bytes()))?;
+            let hasher = before.hasher(&cx)?;
+            before.replace(&cx, fill_with(content.as_bytes(), hasher))?;
             Ok(written(&before))
         })
         .await
@@ -191,10 +193,7 @@ impl FileWrite {
             group: self.group.as_deref(),
             parents: self.parents,
         };
-        let announced = Content {
-            size: content.len() as u64,
-            digest: Digest::of(content.as_bytes()),
-        };
+        let announced = Content::of(cx, &path, content.as_bytes())?;
         let before = Before::look(cx, &path, attributes, announced)?;
         if before.is_after() {
             return Ok(Look::Done(written(&before)));
@@ -315,7 +314,7 @@ mod tests {
         os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     };
 
-    use runwright_core::kind::{Class, Looked, UndoLook};
+    use runwright_core::kind::{Class, Looked, PlainHasher, UndoLook};
     use serde_json::json;
 
     use super::*;
@@ -480,7 +479,10 @@ mod tests {
         let Look::Needed(Change { before, .. }) = step.look_now(bench.cx()).expect("a look") else {
             panic!("needed");
         };
-        let perform = || before.replace(bench.cx(), fill_with(b"new"));
+        let perform = || {
+            let hasher = before.hasher(bench.cx())?;
+            before.replace(bench.cx(), fill_with(b"new", hasher))
+        };
         // Died with the folder made and half of the content written.
         fs::create_dir(bench.path("new")).expect("made");
         fs::write(&before.temporary, "ne").expect("written");
@@ -533,7 +535,7 @@ mod tests {
         let failure = before.keep(bench.cx()).expect_err("left");
         assert_eq!(failure.class, Class::Refused);
         let failure = before
-            .replace(bench.cx(), fill_with(b"new"))
+            .replace(bench.cx(), fill_with(b"new", PlainHasher::boxed()))
             .expect_err("left");
         assert_eq!(failure.class, Class::Refused);
         assert_eq!(fs::read(&path).expect("there"), b"again");

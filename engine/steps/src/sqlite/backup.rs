@@ -12,8 +12,8 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use runwright_core::{
     kind::{
-        Change, Class, Cx, Description, Digest, Effect, Failure, Kind, Look, Progress, Step, Touch,
-        Undo, UndoLook,
+        Change, Class, Cx, Description, Digest, Effect, Failure, Hasher, Kind, Look, Progress,
+        Step, Touch, Undo, UndoLook,
     },
     units::{Bytes, Span},
 };
@@ -81,7 +81,8 @@ struct BackedUp {
     tables: BTreeMap<String, u64>,
     /// `ok`.
     integrity: String,
-    /// The SHA-256 of the file.
+    /// The SHA-256 of the file. Where a secret stands in the file it is `keyed:…`: the same for the same content within
+    /// the run, and no use outside of it.
     digest: String,
 }
 
@@ -303,7 +304,7 @@ fn verify(
     what: &str,
     rows: &BTreeMap<String, u64>,
 ) -> Result<BackedUp, Failure> {
-    let made = judge(cx, &part.path)?;
+    let made = judge(cx, &part.path, cx.host.hasher())?;
     if made.integrity != "ok" {
         return Err(Failure::new(
             Class::Expect,
@@ -323,8 +324,8 @@ fn verify(
     Ok(made)
 }
 
-/// Returns what the copy at `path` is like.
-fn judge(cx: &Cx, path: &Utf8Path) -> Result<BackedUp, Failure> {
+/// Returns what the copy at `path` is like, with the digest that `hasher` makes.
+fn judge(cx: &Cx, path: &Utf8Path, hasher: Box<dyn Hasher>) -> Result<BackedUp, Failure> {
     let set = Set::at(path);
     let what = format!("check the copy `{path}`");
     let found: Found = existing(&set, &what)?;
@@ -342,8 +343,8 @@ fn judge(cx: &Cx, path: &Utf8Path) -> Result<BackedUp, Failure> {
         .pragma_query_value(None, "page_count", |row| unsigned(row, 0))
         .map_err(sql_failed)?;
     drop(reader);
-    let digest =
-        mark::digest(path, &|| cx.host.cancelled()).map_err(|error| unread(path, &error))?;
+    let digest = mark::digest(path, hasher, &|| cx.host.cancelled())
+        .map_err(|error| unread(path, &error))?;
     Ok(BackedUp {
         path: path.to_owned(),
         bytes: Bytes(found.bytes),
@@ -360,7 +361,8 @@ fn made(cx: &Cx, to: &Utf8Path, mark: &str) -> Result<Option<BackedUp>, Failure>
     let noted = Mark::of(to).map_err(|error| unread(to, &error))?;
     match noted {
         Some(noted) if noted.step == mark => {
-            let made = judge(cx, to)?;
+            let hasher = cx.host.hasher_like(&noted.digest);
+            let made = judge(cx, to, hasher.map_err(|error| unread(to, &error))?)?;
             Ok((made.digest == noted.digest.0).then_some(made))
         }
         _ => Ok(None),
@@ -533,7 +535,16 @@ impl RemoveBackup {
                 )),
             });
         };
-        let now = mark::digest(&self.to, &|| cx.host.cancelled());
+        let hasher = match cx.host.hasher_like(&noted.digest) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(UndoLook::Lapsed(format!(
+                    "whether `{}` is still as it was made can't be told: {error}",
+                    self.to
+                )));
+            }
+            other => other.map_err(|error| unread(&self.to, &error))?,
+        };
+        let now = mark::digest(&self.to, hasher, &|| cx.host.cancelled());
         let now = now.map_err(|error| unread(&self.to, &error))?;
         if now != noted.digest || set::size(&Set::at(&self.to).wal()) > 0 {
             return Ok(UndoLook::Dirty(format!(
@@ -679,6 +690,33 @@ mod tests {
         let look = undo(&bench, record);
         assert!(matches!(look, UndoLook::Dirty(_)), "{look:?}");
         assert!(bench.path("copy.db").exists());
+    }
+
+    #[test]
+    fn a_keyed_copy_is_found_again_and_removed_and_without_its_key_it_is_left() {
+        let bench = Bench::new();
+        testing::database(&bench.path("kv.db"), "", 100);
+        let copy = bench.path("copy.db");
+        bench.key_digests(true);
+        let (made, record) = back_up(&bench, false).expect("a copy");
+        let plain = Digest::of(&fs::read(&copy).expect("a copy"));
+        let told = made.to_stored().to_string();
+        assert!(
+            told.contains("keyed:") && !told.contains(&plain.0),
+            "{told}"
+        );
+        bench.key_digests(false);
+        let look = bench.look(KIND, arguments(&bench, false)).expect("a look");
+        assert_eq!(look, Looked::Done(made));
+        assert_eq!(undo(&bench, record), UndoLook::Needed);
+        assert!(!copy.exists());
+
+        bench.key_digests(true);
+        let (_, record) = back_up(&bench, false).expect("a copy");
+        bench.lose_keys();
+        let look = undo(&bench, record);
+        assert!(matches!(look, UndoLook::Lapsed(_)), "{look:?}");
+        assert!(copy.exists());
     }
 
     #[test]

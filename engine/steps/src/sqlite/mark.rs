@@ -8,10 +8,9 @@ use std::{
 };
 
 use camino::Utf8Path;
-use runwright_core::kind::{Digest, hex};
+use runwright_core::kind::{Digest, Hasher};
 use rustix::{fs::XattrFlags, io::Errno};
 use serde::{Deserialize, Serialize};
-use sha2::Digest as _;
 
 use super::raw::{Access, RawFile};
 
@@ -78,19 +77,22 @@ impl Mark {
     }
 }
 
-/// Returns the digest of the file at `path`; ends early with an error when `cancelled`.
-pub(super) fn digest(path: &Utf8Path, cancelled: &dyn Fn() -> bool) -> io::Result<Digest> {
+/// Returns what `hasher` makes of the file at `path`; ends early with an error when `cancelled`.
+pub(super) fn digest(
+    path: &Utf8Path,
+    mut hasher: Box<dyn Hasher>,
+    cancelled: &dyn Fn() -> bool,
+) -> io::Result<Digest> {
     let file = RawFile::open(path, Access::Read)?;
     // A descriptor that was put aside may stand anywhere.
     io::Seek::rewind(&mut &*file)?;
-    let mut hasher = sha2::Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
         if cancelled() {
             return Err(io::ErrorKind::Interrupted.into());
         }
         match (&*file).read(&mut buffer)? {
-            0 => return Ok(Digest(hex(&hasher.finalize()))),
+            0 => return hasher.finish(),
             length => hasher.update(&buffer[..length]),
         }
     }

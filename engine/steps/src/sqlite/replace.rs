@@ -27,7 +27,8 @@ use nix::{
 };
 use runwright_core::{
     kind::{
-        Change, Class, Cx, Description, Effect, Failure, Kind, Look, Step, Touch, Undo, UndoLook,
+        Change, Class, Cx, Description, Effect, Failure, Kind, Look, PlainHasher, Step, Touch,
+        Undo, UndoLook,
     },
     units::Bytes,
 };
@@ -308,9 +309,9 @@ impl Before {
                     let cancelled = || cx.host.cancelled();
                     let mark = Mark {
                         step: self.mark.clone(),
-                        digest: mark::digest(staged, &cancelled)?,
+                        digest: mark::digest(staged, PlainHasher::boxed(), &cancelled)?,
                     };
-                    if mark.digest != mark::digest(&self.with, &cancelled)? {
+                    if mark.digest != mark::digest(&self.with, PlainHasher::boxed(), &cancelled)? {
                         return Err(io::Error::other("the copy differs from the replacement"));
                     }
                     mark.put(staged)?;

@@ -119,11 +119,11 @@ a: 4:36 «a» the playbooks call each other in a circle: a -> a
             ),
             &book(
                 "c",
-                "steps: [{ id: w, confirm: true, rollback: [{ id: x, call: { playbook: b } }] }]\n",
+                "steps: [{ id: w, manual: x, rollback: [{ id: x, call: { playbook: b } }] }]\n",
             ),
         ],
         r#"
-c: 4:71 «b» the playbooks call each other in a circle: b -> c -> b
+c: 4:67 «b» the playbooks call each other in a circle: b -> c -> b
 "#,
     );
 }
@@ -255,7 +255,7 @@ a: 6:49 «b» `on_failure: continue` is only for a playbook that only reads, but
 #[test]
 fn a_playbook_that_is_called_twice_is_there_twice() {
     let plan = linked(
-        &book("a", "steps:\n  - { id: x, call: { playbook: b } }\n  - { id: y, confirm: true, rollback: [{ id: z, call: { playbook: b } }] }\n"),
+        &book("a", "steps:\n  - { id: x, call: { playbook: b } }\n  - { id: y, manual: x, rollback: [{ id: z, call: { playbook: b } }] }\n"),
         &[&book("b", "steps: [{ id: x, group: [{ id: y, service: { name: x, state: started } }] }]\nalways: [{ id: z, confirm: true }]\n")],
     )
     .expect("a plan");

@@ -342,7 +342,7 @@ steps:
     group:
       - id: b
         host: db2
-        confirm: true
+        manual: x
         rollback:
           - id: c
             host: db3

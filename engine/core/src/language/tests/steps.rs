@@ -536,3 +536,25 @@ steps:
 "#,
     );
 }
+
+#[test]
+fn what_only_asks_or_decides_is_not_undone() {
+    check(
+        r#"
+steps:
+  - id: a
+    wait: 5s
+    rollback: [{ id: x, manual: Go back }]
+  - id: b
+    manual: Turn the key
+    rollback: [{ id: y, manual: Turn it back }]
+  - id: c
+    confirm: Sure?
+    rollback: []
+"#,
+        r#"
+5:5 «rollback» the `rollback` of `a` would never run
+    only what changes something is undone: say it at the step or the group that does
+"#,
+    );
+}

@@ -452,6 +452,8 @@ impl Written {
                 self.say(&format!("{id}_undo"), &[*word; 8]);
                 Vec::new()
             }
+            // A question that nobody answers stops the run, and a cut goes on with it.
+            With::Says("silence") if self.is_honest => Vec::new(),
             With::Says(word) => {
                 self.say(&format!("{id} ask"), &[*word; 12]);
                 Vec::new()

@@ -5,7 +5,7 @@ use super::{
     world::{line, plan, run},
 };
 use crate::{
-    event::{Event, Goal},
+    event::{Event, Goal, StepState},
     machine::Mode,
 };
 
@@ -540,4 +540,43 @@ fn a_run_that_is_cancelled_just_before_its_end_does_not_end() {
     again.resume(Goal::Work);
     again.drive();
     assert_eq!(again.end(), story.end());
+}
+
+#[test]
+fn what_has_ended_in_a_group_is_not_done_again_for_its_expect() {
+    let yaml = "steps:
+  - id: g
+    on_failure: stop
+    expect: [{that: 1 == 2}]
+    group:
+      - id: a
+        command: {}
+        rollback: [{id: x, command: {}}]
+";
+    let plan = plan(yaml);
+    let story = run(&plan, "resume: work; roll back");
+    assert_eq!(story.world.acted["a"], 1, "{}", story.transcript());
+    assert_eq!(story.state.step_state("a"), StepState::Undone);
+}
+
+#[test]
+fn the_expect_of_a_call_that_is_asked_again_sees_its_outputs() {
+    let yaml = "steps:
+  - id: c
+    on_failure: stop
+    expect: [{that: result.n == 2}]
+    call: {playbook: called}
+---
+playbook: called
+steps:
+  - id: a
+    test.change: {}
+outputs: {n: a.n}
+";
+    let plan = plan(yaml);
+    let story = run(&plan, "resume: work");
+    let failed = "c failed (expect: expected `result.n == 2`, but result.n = 1) -> stop";
+    let lines = story.transcript();
+    let times = lines.lines().filter(|line| *line == failed).count();
+    assert_eq!((times, story.world.acted["c/a"]), (2, 1), "{lines}");
 }

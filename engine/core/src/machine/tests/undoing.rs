@@ -469,3 +469,42 @@ fn what_a_person_has_done_is_undone_as_the_playbook_says() {
         "#,
     );
 }
+
+#[test]
+fn what_is_asked_again_and_again_is_undone_once() {
+    check(
+        "steps:
+  - id: g
+    until: a.n == 2
+    within: 3s
+    group:
+      - id: h
+        rollback: [{id: x, command: {}}]
+        group:
+          - id: a
+            test.read: {}
+  - id: b
+    test.read: {}
+",
+        "a: ok; ok {\"n\": 2}; ok {\"n\": 2}\nb: fail exit",
+        "
+        g entered
+        h entered
+        a ok
+        h ok
+        g not yet `a.n == 2`: a.n = 1
+        g woke
+        g entered
+        h entered
+        a ok
+        h ok
+        g ok
+        b failed (exit: do it) -> rollback
+        rolling back: step `b` failed: do it
+        h/rollback/x started
+        h/rollback/x changed
+        h undone
+        ended rolled_back
+        ",
+    );
+}

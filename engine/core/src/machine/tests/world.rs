@@ -464,6 +464,7 @@ impl<'p> Story<'p> {
                 by: "bob".into(),
                 goal,
                 attended: self.world.attended,
+                reason: String::new(),
             },
         );
         if self.state.stopping.is_some() {
