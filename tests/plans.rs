@@ -176,7 +176,7 @@ fn a_look_leaves_one_event_that_is_no_run_and_is_proved_exported_and_pruned_as_o
     assert_eq!(export.stdout.matches("\"kind\":\"previewed\"").count(), 2);
     let file = sandbox.write("export.jsonl", &export.stdout);
     sandbox
-        .runwright(&["audit", "verify", "--file", file.as_str()])
+        .runwright(&["audit", "verify", "--export", file.as_str()])
         .code(0);
     for (path, (_, content)) in sandbox.tree("state") {
         let text = String::from_utf8_lossy(&content);

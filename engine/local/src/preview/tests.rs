@@ -273,7 +273,7 @@ reading!(Hang, "Never answers.", std::future::pending().await);
 reading!(
     Denied,
     "Is not allowed to look.",
-    Err(Failure::internal("read `/root/secret`").because(&std::io::Error::from_raw_os_error(13)))
+    Err(Failure::internal("read `/srv/secret`").because(&std::io::Error::from_raw_os_error(13)))
 );
 reading!(Panic, "Breaks off.", panic!("a mistake in the kind"));
 reading!(
