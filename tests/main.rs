@@ -15,6 +15,7 @@ mod locked_runs;
 mod locks;
 mod orphans;
 mod output;
+mod plans;
 mod prompts;
 mod resuming;
 mod rollback;

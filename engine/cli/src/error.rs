@@ -161,6 +161,10 @@ impl From<runwright_local::run::RunError> for CliError {
             runwright_local::run::RunError::Unwritten { run, steps, source } => {
                 unwritten(&run, &steps, &source)
             }
+            runwright_local::run::RunError::Previewed { ref run } => {
+                let hint = format!("`runwright show {run}` says who looked, and at what");
+                CliError::refused(error.to_string()).hint(hint)
+            }
             other => CliError::new(other.to_string()),
         }
     }

@@ -69,33 +69,46 @@ fn main() -> ExitCode {
     settings.start_tracing();
     #[cfg(debug_assertions)]
     arm();
-    let done = match command {
-        Command::Run(args) => run::run(&settings, args),
-        Command::Plan(args) => plan::plan(&settings, &args),
-        Command::Resume(args) => resume::resume(&settings, &args),
-        Command::Rollback(args) => rollback::rollback(&settings, &args),
-        Command::Approve(args) => approve::approve(&settings, &args),
-        Command::Deny(args) => deny::deny(&settings, &args),
-        Command::Answer(args) => answer::answer(&settings, &args),
-        Command::Cancel(args) => cancel::cancel(&settings, &args),
-        Command::List(args) => list::list(&settings, &args),
-        Command::Describe(args) => describe::describe(&settings, &args),
-        Command::Check(args) => check::check(&settings, &args),
-        Command::History(args) => history::history(&settings, &args),
-        Command::Show(args) => show::show(&settings, &args),
-        Command::Logs(args) => logs::logs(&settings, &args),
-        Command::Audit(args) => audit::audit(&settings, &args),
-        Command::Journal(args) => journal::journal(&settings, &args),
-        Command::Locks(args) => locks::locks(&settings, &args),
-        Command::Schema(args) => schema::schema(&settings, &args),
-        Command::Guard => guard::guard(),
+    let writes_markdown = match &command {
+        Command::Plan(_) => true,
+        Command::Run(args) => args.is_dry(),
+        _ => false,
     };
+    let refused = match writes_markdown {
+        true => Ok(()),
+        false => settings.refuse_markdown(),
+    };
+    let done = refused.and_then(|()| perform(&settings, command));
     match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             error.print(settings.colour());
             ExitCode::from(error.code)
         }
+    }
+}
+
+fn perform(settings: &Settings, command: Command) -> Done {
+    match command {
+        Command::Run(args) => run::run(settings, args),
+        Command::Plan(args) => plan::plan(settings, &args),
+        Command::Resume(args) => resume::resume(settings, &args),
+        Command::Rollback(args) => rollback::rollback(settings, &args),
+        Command::Approve(args) => approve::approve(settings, &args),
+        Command::Deny(args) => deny::deny(settings, &args),
+        Command::Answer(args) => answer::answer(settings, &args),
+        Command::Cancel(args) => cancel::cancel(settings, &args),
+        Command::List(args) => list::list(settings, &args),
+        Command::Describe(args) => describe::describe(settings, &args),
+        Command::Check(args) => check::check(settings, &args),
+        Command::History(args) => history::history(settings, &args),
+        Command::Show(args) => show::show(settings, &args),
+        Command::Logs(args) => logs::logs(settings, &args),
+        Command::Audit(args) => audit::audit(settings, &args),
+        Command::Journal(args) => journal::journal(settings, &args),
+        Command::Locks(args) => locks::locks(settings, &args),
+        Command::Schema(args) => schema::schema(settings, &args),
+        Command::Guard => guard::guard(),
     }
 }
 

@@ -118,7 +118,7 @@ pub(crate) fn reporter(settings: &Settings, run: &str) -> SharedReporter {
     let reporter: Box<dyn Reporter> = match settings.output() {
         OutputForm::Json => Box::new(Json::new(Box::new(stdout())).of_run(run)),
         OutputForm::Tty => Box::new(Tty::new(colour).of_run(run)),
-        OutputForm::Plain | OutputForm::Auto => {
+        OutputForm::Plain | OutputForm::Auto | OutputForm::Markdown => {
             Box::new(Plain::new(Box::new(stderr()), colour).of_run(run))
         }
     };
@@ -287,6 +287,7 @@ pub(crate) fn begun(
         attended: answers.attended(),
         yes: answers.yes,
         fail_on,
+        unseen: None,
     }
 }
 

@@ -81,6 +81,8 @@ pub(crate) enum OutputForm {
     Plain,
     /// One JSON object a line, on standard output
     Json,
+    /// Markdown, for a change request: only `plan`
+    Markdown,
 }
 
 impl Settings {
@@ -90,6 +92,16 @@ impl Settings {
             OutputForm::Auto if stderr().is_terminal() => OutputForm::Tty,
             OutputForm::Auto => OutputForm::Plain,
             form => form,
+        }
+    }
+
+    /// Refuses a way to report that only a plan has.
+    pub(crate) fn refuse_markdown(&self) -> Result<(), CliError> {
+        match self.output {
+            OutputForm::Markdown => Err(CliError::usage(
+                "write Markdown: only `plan` and `run --dry-run` can",
+            )),
+            _ => Ok(()),
         }
     }
 

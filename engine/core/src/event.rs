@@ -184,6 +184,8 @@ pub enum Body {
     Raised(Finding),
     /// The run has ended.
     Ended(Ended),
+    /// Somebody looked at what a playbook would do: the only event of a record that is no run.
+    Previewed(Box<Previewed>),
 }
 
 impl Body {
@@ -216,6 +218,7 @@ impl Body {
             Body::Always => "always",
             Body::Raised(_) => "raised",
             Body::Ended(_) => "ended",
+            Body::Previewed(_) => "previewed",
         }
     }
 
@@ -295,6 +298,36 @@ pub struct Begun {
     /// The findings that count for the exit code, from this severity on; none: no finding counts.
     #[serde(default)]
     pub fail_on: FailOn,
+    /// Why nobody was shown what it would do before it began, in the words of who wanted that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<String>,
+}
+
+/// A look at what a playbook would do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Previewed {
+    /// Who looked, at what, with which inputs: as a run would have begun. Its `run` is the id of this record.
+    pub begun: Begun,
+    /// Whether nothing was to be looked at.
+    #[serde(default)]
+    pub offline: bool,
+    /// What was really looked at, in that order: each thing once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probed: Vec<Probed>,
+    /// What came of it, in a line.
+    pub found: String,
+}
+
+/// What a preview has looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probed {
+    /// The step it was for; empty for the playbook itself.
+    pub step: StepKey,
+    /// The kind that looked.
+    pub kind: String,
+    /// What it reads: `file:/path`, `service:name`, `host`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
 }
 
 /// Where a run goes on from another one.

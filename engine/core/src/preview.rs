@@ -20,6 +20,10 @@ pub struct Preview {
     pub head: Head,
     /// The steps as they would run: each structural step is followed by what is inside it, one deeper.
     pub steps: Vec<Planned>,
+    /// What the failure of each step that may fail would come to, in the order of the steps; only where it is asked
+    /// for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<IfFails>,
 }
 
 /// What a person must know first.
@@ -31,6 +35,9 @@ pub struct Head {
     pub version: String,
     /// Its title.
     pub title: String,
+    /// When to use it, what it does, what it never does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
     /// Where its text was found.
     pub path: String,
     /// The digest of its text.
@@ -50,6 +57,9 @@ pub struct Head {
     /// The step after whose start not everything can be undone any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point_of_no_return: Option<String>,
+    /// What the run would hold exclusively, and who has it now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<Lock>,
     /// The questions before steps that act, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub confirms: Vec<Confirm>,
@@ -68,6 +78,9 @@ pub struct Head {
     /// Where the run would stop, as far as can be told now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
+    /// The steps that could not be looked at, with the reason: what they would do is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<Detail>,
     /// What a person should know beside all this.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
@@ -130,6 +143,41 @@ pub struct Undos {
     pub by_hand: usize,
     /// Not at all.
     pub not: usize,
+    /// Those that stay possible only for a while, the shortest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lapses: Vec<Lapse>,
+}
+
+/// An undo that stays possible only for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lapse {
+    /// The step's address.
+    pub step: String,
+    /// How long after the step has acted.
+    pub after: String,
+    /// Until when, if the run began now; RFC 3339.
+    pub until: String,
+}
+
+/// What a run would hold exclusively.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lock {
+    /// Its name; as it is written where that is not known yet.
+    pub name: String,
+    /// What must have happened before its name is known, as in `step `x``.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// The address of the call that takes it; none: the run takes it before it does anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Whether it is free now; none where nobody looked.
+    pub free: Option<bool>,
+    /// Who has it, since when and how; or why that can't be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+    /// What can be done to get it, best first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ways_out: Vec<String>,
 }
 
 /// A question before a step acts.
@@ -142,8 +190,54 @@ pub struct Confirm {
     /// What must be typed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phrase: Option<String>,
+    /// Whose answers count.
+    #[serde(default)]
+    pub who: Who,
     /// Whether the step runs for certain.
     pub certain: bool,
+}
+
+/// Whose answers to a question count, and until when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Who {
+    /// How many different people must agree.
+    pub approvers: u32,
+    /// Whether one of them must not have started the run.
+    pub not_starter: bool,
+    /// How long after it was asked the answer becomes no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
+}
+
+impl Default for Who {
+    fn default() -> Who {
+        Who {
+            approvers: 1,
+            not_starter: false,
+            deadline: None,
+        }
+    }
+}
+
+impl Who {
+    /// Returns it in words; nothing where whoever runs the playbook answers whenever they like.
+    pub fn words(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        match (self.approvers, self.not_starter) {
+            (0 | 1, false) => {}
+            (0 | 1, true) => {
+                parts.push("answered by somebody who did not start the run".to_owned())
+            }
+            (many, false) => parts.push(format!("answered by {many} different people")),
+            (many, true) => parts.push(format!(
+                "answered by {many} different people, one of whom did not start the run"
+            )),
+        }
+        if let Some(deadline) = &self.deadline {
+            parts.push(format!("no answer within {deadline} is a no"));
+        }
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
 }
 
 /// What a person is asked for in between.
@@ -156,6 +250,9 @@ pub struct Question {
     /// The values that are asked for; none: it is an instruction to follow.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
+    /// Whose answers count.
+    #[serde(default)]
+    pub who: Who,
     /// Whether the step runs for certain.
     pub certain: bool,
 }
@@ -226,6 +323,8 @@ pub enum Then {
     Stop,
     /// A person is asked.
     Ask,
+    /// It is a critical finding, and the run goes on.
+    GoesOn,
 }
 
 /// Something by its name.
@@ -376,6 +475,12 @@ pub enum Undo {
     ByItself {
         /// The kind.
         kind: String,
+        /// The undo in a line, where a look has told it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        does: Option<String>,
+        /// How long after the step has acted it stays possible; none: as long as the journal keeps the run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lapses: Option<String>,
     },
     /// By steps of the playbook.
     ByHand {
@@ -394,6 +499,56 @@ pub enum Undo {
         /// Why.
         why: String,
     },
+}
+
+/// What the failure of a step would come to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IfFails {
+    /// The step's address.
+    pub step: String,
+    /// Whether the step runs for certain.
+    pub certain: bool,
+    /// What happens then.
+    pub then: Then,
+    /// What would be undone, in that order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undoes: Vec<Undoing>,
+    /// What would stay as it is then: address, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stays: Vec<Detail>,
+    /// How the run would stand then: `rolled_back`, `rollback_incomplete`, `stopped`, ...
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub outcome: String,
+    /// Its exit code.
+    pub exit_code: u8,
+}
+
+/// One undo of a rollback.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Undoing {
+    /// The address of the step whose change it undoes.
+    pub step: String,
+    /// Who undoes it.
+    pub by: UndoneBy,
+    /// The undo in a line.
+    pub does: String,
+    /// The steps of the playbook that undo it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<String>,
+    /// Whether the step has run for certain; else this is undone only if it did.
+    pub certain: bool,
+}
+
+/// Who undoes a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UndoneBy {
+    /// Its kind puts back what was there.
+    Itself,
+    /// Its kind restarts the thing again, after everything else was put back.
+    Again,
+    /// Steps of the playbook.
+    Steps,
 }
 
 /// Something that a person should know.

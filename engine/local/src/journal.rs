@@ -32,7 +32,7 @@ pub use self::{
     evidence::{KeptSignature, KeptStone},
     inbox::{Message, NewMessage},
     prune::{Stone, Weight},
-    read::{Begun, Event, Events, RunFilter},
+    read::{Begun, Event, Events, PREVIEWED, Records, RunFilter},
     rows::{FindingRow, Row, RunRecord, RunRow, StepRow, UndoRow},
     undos::KeptUndo,
     verify::{Difference, Verification, VerifiedRun, Walked},

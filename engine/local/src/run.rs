@@ -161,6 +161,12 @@ pub enum RunError {
         /// The event's kind.
         kind: String,
     },
+    /// It is what a preview has left.
+    #[error("go on from `{run}`: it is no run, somebody looked at a plan and nothing was done")]
+    Previewed {
+        /// The record.
+        run: String,
+    },
     /// The machine and the driver disagree: a mistake in the engine.
     #[error(transparent)]
     NotDue(#[from] NotDue),
@@ -1031,6 +1037,12 @@ pub fn begun(journal: &Journal, run: &str) -> Result<Begun, RunError> {
             body: Body::Begun(begun),
             ..
         }) => Ok(*begun),
+        Some(Event {
+            body: Body::Previewed(_),
+            ..
+        }) => Err(RunError::Previewed {
+            run: run.to_owned(),
+        }),
         _ => Err(RunError::unreadable(run, "begun")),
     }
 }

@@ -496,6 +496,7 @@ mod tests {
             yes: true,
             attended: false,
             fail_on: Default::default(),
+            unseen: None,
         }
     }
 

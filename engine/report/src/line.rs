@@ -182,6 +182,15 @@ pub(crate) fn lines(told: &Told<'_>, book: &mut Book) -> Vec<Line> {
         Body::Always => Line::heading("always", "what runs last"),
         Body::Raised(finding) => finding_line(finding),
         Body::Ended(ended) => Line::detail("end", outcome_words(ended.outcome)),
+        Body::Previewed(previewed) => {
+            let line = begun_line(&previewed.begun);
+            let probed = match previewed.probed.len() {
+                _ if previewed.offline => "offline, nothing was looked at".to_owned(),
+                count => format!("{count} looks at targets"),
+            };
+            let found = format!("{probed}; {}", previewed.found);
+            return vec![line, Line::detail("preview", found)];
+        }
     };
     vec![line]
 }
@@ -190,6 +199,9 @@ fn begun_line(begun: &Begun) -> Line {
     let mut note = format!("run {}, by {} on {}", begun.run, begun.user, begun.host);
     if let Some(undoes) = &begun.undoes {
         note.push_str(&format!(", undoes run {undoes}"));
+    }
+    if let Some(reason) = &begun.unseen {
+        note.push_str(&format!(", without a look at its plan: {reason}"));
     }
     let name = format!("{} {}", begun.playbook, begun.playbook_version);
     let headline = match begun.title.is_empty() {

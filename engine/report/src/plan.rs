@@ -1,9 +1,11 @@
 //! A preview for people and programs.
 //!
 //! Knows only the data of [`runwright_core::preview`]. First stands what a person reads in ten seconds, then what they
-//! must know before they say yes, then the tree of steps.
+//! must know before they say yes, then the tree of steps, then what the failure of each would come to.
 
+mod failures;
 mod head;
+mod markdown;
 mod page;
 mod step;
 #[cfg(test)]
@@ -27,13 +29,19 @@ pub fn text(preview: &Preview, width: usize, colour: Colour) -> String {
     for planned in &preview.steps {
         let is_last = planned.part == Part::Always;
         if is_last && before.is_none_or(|before| before.part != Part::Always) {
-            let indent = planned.depth * 2;
+            let indent = planned.depth.min(step::DEEPEST) * 2;
             page.line(indent, Tone::Quiet, "at the end, whatever came before:");
         }
         step::step(&mut page, planned, before);
         before = Some(planned);
     }
+    failures::failures(&mut page, &preview.failures);
     page.text()
+}
+
+/// Returns the whole plan as Markdown, for a change request.
+pub fn markdown(preview: &Preview) -> String {
+    markdown::markdown(preview)
 }
 
 /// Returns the few lines that stand before the first change of a run.

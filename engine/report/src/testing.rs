@@ -100,6 +100,7 @@ pub(crate) fn begun() -> Body {
         attended: false,
         yes: false,
         fail_on: Default::default(),
+        unseen: None,
     }))
 }
 

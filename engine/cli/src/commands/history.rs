@@ -2,16 +2,16 @@
 
 use clap::Args;
 use runwright_core::{
-    event::Ask,
+    event::{Ask, Body},
     summary::{Open, open_questions},
     units::{Span, Time},
 };
 use runwright_local::{
     folder::RunFolder,
-    journal::{Journal, RunFilter, RunRecord},
-    run::{begun, replay},
+    journal::{Journal, Records, RunFilter, RunRecord},
+    run::{begun, events, replay},
 };
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::{
     Done,
@@ -24,6 +24,9 @@ use crate::{
     settings::{OutputForm, Settings},
 };
 
+/// How many characters of what a preview found are listed.
+const LONGEST: usize = 100;
+
 /// List runs, newest first
 #[derive(Args)]
 pub(crate) struct History {
@@ -33,22 +36,34 @@ pub(crate) struct History {
     /// How many at the most
     #[arg(short = 'n', long, default_value_t = 20, value_name = "COUNT")]
     limit: usize,
+
+    /// Who looked at which plans, instead of the runs
+    #[arg(long)]
+    plans: bool,
 }
 
 /// Lists runs.
 pub(crate) fn history(settings: &Settings, args: &History) -> Done {
     let Some(journal) = settings.journal_to_read()? else {
-        eprintln!("no runs yet");
+        eprintln!("{}", nothing(args));
         return Ok(exit::OK);
     };
     let filter = RunFilter {
         playbook: args.playbook.clone(),
+        records: match args.plans {
+            true => Records::Previews,
+            false => Records::Runs,
+        },
         ..RunFilter::default()
     };
     let runs = journal.runs(&filter, args.limit)?;
     if settings.output() == OutputForm::Json {
         let mut rows = Vec::new();
         for record in &runs {
+            if args.plans {
+                rows.push(looked(&journal, record)?);
+                continue;
+            }
             let waits = waiting(&journal, settings, record)?;
             rows.push(json!({
                 "run": record.run,
@@ -70,6 +85,18 @@ pub(crate) fn history(settings: &Settings, args: &History) -> Done {
     }
     for record in &runs {
         let row = &record.row;
+        if args.plans {
+            let seen = looked(&journal, record)?;
+            let found = short(seen["found"].as_str().unwrap_or_default());
+            say(&format!(
+                "{}  {}  {:10}  {}: {found}\n",
+                record.run,
+                Time::from_milliseconds(row.started_at),
+                row.user,
+                row.playbook,
+            ));
+            continue;
+        }
         let took = match row.ended_at {
             Some(ended) => Span::from_milliseconds(ended - row.started_at).to_string(),
             None => "-".to_owned(),
@@ -90,9 +117,53 @@ pub(crate) fn history(settings: &Settings, args: &History) -> Done {
         }
     }
     if runs.is_empty() {
-        eprintln!("no runs yet");
+        eprintln!("{}", nothing(args));
     }
     Ok(exit::OK)
+}
+
+/// Returns the beginning of a text, in one line.
+fn short(text: &str) -> String {
+    let clean = |char: char| if char.is_control() { ' ' } else { char };
+    let mut short: String = text.chars().take(LONGEST).map(clean).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+fn nothing(args: &History) -> &'static str {
+    match args.plans {
+        true => "nobody has looked at a plan yet",
+        false => "no runs yet",
+    }
+}
+
+/// Returns what a preview has left.
+pub(crate) fn looked(journal: &Journal, record: &RunRecord) -> Result<Json, CliError> {
+    let first = events(journal, &record.run)?.into_iter().next();
+    let Some(Body::Previewed(previewed)) = first.map(|event| event.body) else {
+        return Err(CliError::new(format!(
+            "read what the preview `{}` has left",
+            record.run
+        )));
+    };
+    let row = &record.row;
+    Ok(json!({
+        "preview": record.run,
+        "playbook": row.playbook,
+        "version": row.version,
+        "at": Time::from_milliseconds(row.started_at).to_string(),
+        "user": row.user,
+        "host": row.host,
+        "offline": previewed.offline,
+        "inputs": previewed.begun.inputs.iter()
+            .map(|(name, value)| (name.clone(), value.to_plain()))
+            .collect::<serde_json::Map<_, _>>(),
+        "probed": previewed.probed,
+        "found": previewed.found,
+        "head": record.head.to_string(),
+    }))
 }
 
 /// What a run waits for.

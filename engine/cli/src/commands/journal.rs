@@ -4,7 +4,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use runwright_core::units::{Bytes, Span, Time};
 use runwright_local::{
     folder::RunFolder,
-    journal::{Journal as Store, RunFilter, RunRecord, Stone, Weight},
+    journal::{Journal as Store, PREVIEWED, Records, RunFilter, RunRecord, Stone, Weight},
     run::{Clock, begun, replay},
     sweep::{Heirs, Swept, Upkeep, hold},
 };
@@ -182,7 +182,11 @@ fn candidates(
     args: &Prune,
     now: Time,
 ) -> Result<Vec<Candidate>, CliError> {
-    let all = journal.runs(&RunFilter::default(), usize::MAX)?;
+    let filter = RunFilter {
+        records: Records::All,
+        ..RunFilter::default()
+    };
+    let all = journal.runs(&filter, usize::MAX)?;
     let mut meant: Vec<RunRecord> = match (&args.older_than, args.keep) {
         (Some(span), _) => {
             let before = now.milliseconds - span.milliseconds;
@@ -191,7 +195,13 @@ fn candidates(
             runs.retain(|record| record.row.ended_at.is_some_and(is_old));
             runs
         }
-        (None, Some(keep)) => all.iter().skip(keep).cloned().collect(),
+        (None, Some(keep)) => {
+            // What previews have left is not counted, and goes with the runs around it.
+            let mut runs = all.iter().filter(|record| !is_preview(record));
+            let newest = runs.nth(keep).map(|record| record.number);
+            let goes = |record: &&RunRecord| newest.is_some_and(|newest| record.number <= newest);
+            all.iter().filter(goes).cloned().collect()
+        }
         (None, None) => {
             let named = args.runs.iter().map(|name| journal.run(name));
             named.collect::<Result<_, _>>()?
@@ -212,7 +222,7 @@ fn candidates(
             Some(by) => Some(format!(
                 "run {by}, which undoes it or goes on from it, stays"
             )),
-            None if args.lose_undo => None,
+            None if args.lose_undo || is_preview(&record) => None,
             None => open(settings, library, journal, heirs.last(run), now)?,
         };
         if stays.is_some() {
@@ -226,6 +236,11 @@ fn candidates(
         });
     }
     Ok(candidates)
+}
+
+/// Returns whether it is what a preview has left.
+fn is_preview(record: &RunRecord) -> bool {
+    record.row.state == PREVIEWED
 }
 
 /// Says what of a run could still be undone, if anything.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use clap::Args;
-use runwright_core::{diagnostic::Colour, event::Begun, event::FailOn, plan as core_plan};
+use runwright_core::{event::Begun, event::FailOn, plan as core_plan};
 use runwright_local::{
-    preview::{LIMIT, Preview, PreviewAround, Probe, preview},
+    preview::{LIMIT, Preview, PreviewAround, Probe, preview, record},
     run::{Clock, Vault},
 };
 use runwright_report::plan as page;
@@ -28,7 +28,8 @@ const WIDTH: usize = 100;
 /// Show what a playbook would do here and now, without doing it
 ///
 /// Targets are looked at and nothing is changed; commands and scripts never run. Of each step it says how sure it is:
-/// exact, probed, simulated, or unknown until an earlier step has run.
+/// exact, probed, simulated, or unknown until an earlier step has run. That somebody looked is kept in the journal:
+/// `runwright history --plans` lists it.
 #[derive(Args)]
 pub(crate) struct Plan {
     /// The playbook
@@ -40,6 +41,10 @@ pub(crate) struct Plan {
     /// Look at nothing: show only what follows from the inputs
     #[arg(long)]
     offline: bool,
+
+    /// Show as well what the failure of each step would undo, in order, and what would stay
+    #[arg(long)]
+    undo: bool,
 }
 
 impl Plan {
@@ -49,6 +54,7 @@ impl Plan {
             name,
             inputs,
             offline: false,
+            undo: false,
         }
     }
 }
@@ -70,14 +76,17 @@ pub(crate) fn plan(settings: &Settings, args: &Plan) -> Done {
         &answers,
         FailOn::default(),
     );
-    let probe = if args.offline {
-        Probe::Offline
-    } else {
-        Probe::All
+    let wanted = Wanted {
+        probe: match args.offline {
+            true => Probe::Offline,
+            false => Probe::All,
+        },
+        failures: args.undo,
     };
-    let preview = look(&library, &plan, begun, vault, probe)?;
+    let preview = look(settings, &library, &plan, begun, vault, wanted)?;
     say(&match settings.output() {
         OutputForm::Json => page::json(&preview),
+        OutputForm::Markdown => page::markdown(&preview),
         _ => page::text(&preview, WIDTH, settings.colour_of_results()),
     });
     Ok(exit::OK)
@@ -85,34 +94,72 @@ pub(crate) fn plan(settings: &Settings, args: &Plan) -> Done {
 
 /// Prints the few lines that a person sees before a run starts.
 pub(crate) fn show_short(
+    settings: &Settings,
     library: &Library,
     plan: &Arc<core_plan::Plan>,
     begun: &Begun,
     vault: &Arc<Vault>,
-    colour: Colour,
 ) -> Result<(), CliError> {
-    let preview = look(library, plan, begun.clone(), vault.clone(), Probe::All)?;
-    eprint!("{}", page::short(&preview, WIDTH, colour));
+    let seen = Begun {
+        // The record of this look; the run gets its own.
+        run: session::new_run_id().into(),
+        ..begun.clone()
+    };
+    let wanted = Wanted {
+        probe: Probe::All,
+        failures: false,
+    };
+    let preview = look(settings, library, plan, seen, vault.clone(), wanted)?;
+    eprint!("{}", page::short(&preview, WIDTH, settings.colour()));
     Ok(())
 }
 
+/// What is wanted of a preview.
+struct Wanted {
+    probe: Probe,
+    /// What the failure of each step would come to.
+    failures: bool,
+}
+
 fn look(
+    settings: &Settings,
     library: &Library,
     plan: &Arc<core_plan::Plan>,
     begun: Begun,
     vault: Arc<Vault>,
-    probe: Probe,
+    wanted: Wanted,
 ) -> Result<Preview, CliError> {
+    // A plan is shown also where no run could begin.
+    let journal = settings.journal();
+    let clock = Arc::new(Clock::system());
     let around = PreviewAround {
         kinds: session::by_name(&library.kinds),
         vault,
-        clock: Arc::new(Clock::system()),
-        probe,
+        clock: clock.clone(),
+        probe: wanted.probe,
         limit: LIMIT,
+        locks: Settings::locks_path(),
+        journal: journal.as_ref().ok().cloned(),
+        failures: wanted.failures,
     };
     let runtime = session::runtime()?;
-    let preview = runtime.block_on(preview(plan.clone(), begun, around));
+    let (preview, previewed) = runtime.block_on(preview(plan.clone(), begun, around));
     // A look that hangs must not keep the plan from being shown.
     runtime.shutdown_background();
+    let recorded = journal.and_then(|journal| {
+        let signer = settings.signer()?;
+        Ok(record(
+            &journal,
+            &previewed,
+            clock.now(),
+            signer.as_deref(),
+        )?)
+    });
+    if let Err(error) = recorded {
+        eprintln!(
+            "note: that this was looked at is not in the journal: {}",
+            error.line()
+        );
+    }
     Ok(preview)
 }

@@ -37,8 +37,16 @@ pub(crate) struct Run {
     wait: WaitArgs,
 
     /// Show what would be done, and change nothing: the same as `runwright plan`
-    #[arg(long)]
+    #[arg(long, conflicts_with = "no_plan")]
     dry_run: bool,
+
+    /// On a terminal: begin without showing the plan and without asking; the reason stands in the journal
+    #[arg(long, requires = "reason")]
+    no_plan: bool,
+
+    /// Why nobody has to see the plan
+    #[arg(long, requires = "no_plan", value_name = "TEXT", value_parser = reason)]
+    reason: Option<String>,
 
     /// Which findings make the exit code 10 or 11
     #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
@@ -67,6 +75,20 @@ impl From<FailOnArg> for FailOn {
     }
 }
 
+impl Run {
+    /// Returns whether only the plan is shown.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.dry_run
+    }
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("say why, in a few words".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
 /// Runs a playbook.
 pub(crate) fn run(settings: &Settings, args: Run) -> Done {
     if args.dry_run {
@@ -78,15 +100,17 @@ pub(crate) fn run(settings: &Settings, args: Run) -> Done {
     library.tell_warnings();
     let vault = Arc::new(Vault::default());
     let gathered = args.inputs.gather(&library, &plan, &vault, colour)?;
-    let begun = session::begun(
+    let mut begun = session::begun(
         &plan,
         gathered.values,
         gathered.sources,
         &args.answers,
         args.fail_on.into(),
     );
-    if plan.effect() > Effect::Read && !args.answers.yes && settings::can_ask() {
-        plan::show_short(&library, &plan, &begun, &vault, colour)?;
+    begun.unseen = args.reason;
+    let is_shown = plan.effect() > Effect::Read && !args.answers.yes && !args.no_plan;
+    if is_shown && settings::can_ask() {
+        plan::show_short(settings, &library, &plan, &begun, &vault)?;
         match asker::confirm("Start?") {
             Some(true) => {}
             _ => {

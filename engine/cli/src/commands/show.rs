@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use runwright_core::{event::Begun, summary::Summary, value::Value};
+use runwright_core::{
+    event::{Begun, Body, Previewed},
+    summary::Summary,
+    units::Time,
+    value::Value,
+};
 use runwright_local::{
     folder::RunFolder,
-    journal::{Journal, RunRecord},
+    journal::{Journal, PREVIEWED, RunRecord},
     run::{before, begun, events, told},
     signature::PublicKey,
 };
@@ -15,13 +20,16 @@ use serde_json::Value as Json;
 
 use crate::{
     Done,
-    commands::{check::say, history::state_of},
+    commands::{
+        check::say,
+        history::{looked, state_of},
+    },
     error::CliError,
     exit,
     library::Library,
     planning,
     session::reporter,
-    settings::Settings,
+    settings::{OutputForm, Settings},
 };
 
 /// Show what a run did, step by step
@@ -42,6 +50,14 @@ pub(crate) fn show(settings: &Settings, args: &Show) -> Done {
         return Err(CliError::new("find a run: there are none yet"));
     };
     let record = journal.run(&args.run)?;
+    if let Some(previewed) = previewed(&journal, &record)? {
+        say(&match (args.inputs, settings.output()) {
+            (true, _) => inputs(&previewed.begun),
+            (false, OutputForm::Json) => looked(&journal, &record)?.to_string() + "\n",
+            (false, _) => account(&previewed, &record),
+        });
+        return Ok(exit::OK);
+    }
     let begun = begun(&journal, &record.run)?;
     if args.inputs {
         say(&inputs(&begun));
@@ -68,6 +84,55 @@ pub(crate) fn show(settings: &Settings, args: &Show) -> Done {
     }
     reporter.end(&summary);
     Ok(exit::OK)
+}
+
+/// Returns what a preview has left, where the record is no run.
+fn previewed(journal: &Journal, record: &RunRecord) -> Result<Option<Box<Previewed>>, CliError> {
+    if record.row.state != PREVIEWED {
+        return Ok(None);
+    }
+    let first = events(journal, &record.run)?.into_iter().next();
+    Ok(match first.map(|event| event.body) {
+        Some(Body::Previewed(previewed)) => Some(previewed),
+        _ => None,
+    })
+}
+
+/// Returns who looked at what, and what came of it.
+fn account(previewed: &Previewed, record: &RunRecord) -> String {
+    let begun = &previewed.begun;
+    let mut text = format!(
+        "{} {}: {} looked at its plan on {} at {}\n",
+        begun.playbook,
+        begun.playbook_version,
+        begun.user,
+        begun.host,
+        Time::from_milliseconds(record.row.started_at)
+    );
+    for (name, value) in &begun.inputs {
+        let source = begun.sources.get(name).map_or("default", String::as_str);
+        text.push_str(&format!(
+            "  input   {name} = {}  ({source})\n",
+            value.display()
+        ));
+    }
+    if previewed.offline {
+        text.push_str("  offline: nothing was looked at\n");
+    }
+    for probed in &previewed.probed {
+        let place = match probed.step.is_empty() {
+            true => String::new(),
+            false => format!(" for `{}`", probed.step),
+        };
+        let targets = probed.targets.join(", ");
+        text.push_str(&format!("  probed  {}{place}: {targets}\n", probed.kind));
+    }
+    text.push_str(&format!("  found   {}\n", previewed.found));
+    text.push_str(&format!("  head    {}\n", record.head));
+    // What is told comes from the outside as well: no control character reaches the terminal.
+    text.chars()
+        .filter(|char| !char.is_control() || *char == '\n')
+        .collect()
 }
 
 /// Returns the fingerprint of the key that a run's head is signed by, if it is: by a signature that holds.

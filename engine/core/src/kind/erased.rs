@@ -105,6 +105,8 @@ pub trait Action: Send + Sync {
     fn describe(&self) -> Description;
     /// Looks at the target.
     fn look<'a>(&'a self, cx: &'a Cx) -> BoxFuture<'a, Result<Looked, Failure>>;
+    /// Returns the undo of the change from `before`, as data; nothing is put away for it.
+    fn undo(&self, before: &Value) -> Result<Option<UndoRecord>, Failure>;
     /// Puts away what the undo will need and returns the undo.
     fn keep<'a>(
         &'a self,
@@ -210,6 +212,10 @@ impl<S: Step> Action for Opened<S> {
         })
     }
 
+    fn undo(&self, before: &Value) -> Result<Option<UndoRecord>, Failure> {
+        record(&self.step, &read_before(before)?)
+    }
+
     fn keep<'a>(
         &'a self,
         cx: &'a Cx,
@@ -218,16 +224,7 @@ impl<S: Step> Action for Opened<S> {
         Box::pin(async move {
             let before: S::Before = read_before(before)?;
             self.step.keep(cx, &before).await?;
-            let Some(undo) = self.step.undo(&before) else {
-                return Ok(None);
-            };
-            Ok(Some(UndoRecord {
-                kind: String::new(),
-                summary: undo.describe(),
-                data: serde_json::to_value(&undo).map_err(|error| unstorable("undo", &error))?,
-                again: undo.again(),
-                lapses: undo.lapses(),
-            }))
+            record(&self.step, &before)
         })
     }
 
@@ -241,6 +238,19 @@ impl<S: Step> Action for Opened<S> {
             to_value(&self.step.perform(cx, before.as_ref()).await?)
         })
     }
+}
+
+fn record<S: Step>(step: &S, before: &S::Before) -> Result<Option<UndoRecord>, Failure> {
+    let Some(undo) = step.undo(before) else {
+        return Ok(None);
+    };
+    Ok(Some(UndoRecord {
+        kind: String::new(),
+        summary: undo.describe(),
+        data: serde_json::to_value(&undo).map_err(|error| unstorable("undo", &error))?,
+        again: undo.again(),
+        lapses: undo.lapses(),
+    }))
 }
 
 struct OpenedUndo<U> {

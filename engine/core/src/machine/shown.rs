@@ -130,6 +130,23 @@ impl State {
         }
     }
 
+    /// Returns after what the lock `name` of the playbook at `key` is known, where it still is as it is written; `key` is
+    /// the address of its call, empty for the playbook of the run.
+    pub fn lock_known_after(&self, plan: &Plan, key: &str, name: &str) -> Option<Arc<str>> {
+        let frame = *self.keys.get(key)?;
+        let frame = self.frames[frame].called.unwrap_or(frame);
+        let Role::Playbook(scope) = self.frames[frame].role else {
+            return None;
+        };
+        let locks = plan.scope(scope).locks.iter();
+        locks.filter(|lock| lock.text() == name).find_map(|lock| {
+            match lock.render(&self.names(plan, frame)) {
+                Ok(Value::Unknown(after)) => Some(after),
+                _ => None,
+            }
+        })
+    }
+
     fn guard_now(
         &self,
         plan: &Plan,

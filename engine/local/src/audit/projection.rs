@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Debug};
 
-use runwright_core::event::Begun;
+use runwright_core::event::{Begun, Body};
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -10,6 +10,7 @@ use super::{Fault, PlanOf, What};
 use crate::{
     folder::{FolderError, RunFolder},
     journal::{Journal, JournalError, Row},
+    preview::row,
     run::{RunError, events, projected},
 };
 
@@ -27,8 +28,12 @@ pub(super) fn compare(
         ));
     };
     let begun = match first(journal, run) {
-        Ok(Some(begun)) => begun,
-        Ok(None) => {
+        Ok(First::Begun(begun)) => begun,
+        Ok(First::Previewed(row)) => {
+            faults.extend(differences(journal, run, &[row])?);
+            return Ok(());
+        }
+        Ok(First::Other) => {
             cannot("its first event is no beginning".to_owned());
             return Ok(());
         }
@@ -63,11 +68,22 @@ pub(super) fn compare(
     Ok(())
 }
 
-fn first(journal: &Journal, run: &str) -> Result<Option<Begun>, RunError> {
-    let first = events(journal, run)?.into_iter().next();
-    Ok(match first.map(|event| event.body) {
-        Some(runwright_core::event::Body::Begun(begun)) => Some(*begun),
-        _ => None,
+/// What the first event of a run says.
+enum First {
+    Begun(Box<Begun>),
+    /// It is no run: somebody has looked; with the row that follows.
+    Previewed(Row),
+    Other,
+}
+
+fn first(journal: &Journal, run: &str) -> Result<First, RunError> {
+    let Some(first) = events(journal, run)?.into_iter().next() else {
+        return Ok(First::Other);
+    };
+    Ok(match first.body {
+        Body::Begun(begun) => First::Begun(begun),
+        Body::Previewed(previewed) => First::Previewed(row(&previewed, first.at)),
+        _ => First::Other,
     })
 }
 

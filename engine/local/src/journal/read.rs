@@ -51,7 +51,24 @@ pub struct RunFilter {
     pub since: Option<i64>,
     /// Begun before this time: milliseconds since 1970.
     pub until: Option<i64>,
+    /// Whether runs are meant, or the records of previews.
+    pub records: Records,
 }
+
+/// Which records are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Records {
+    /// Runs.
+    #[default]
+    Runs,
+    /// What previews have left.
+    Previews,
+    /// Both.
+    All,
+}
+
+/// The state of a record that a preview has left.
+pub const PREVIEWED: &str = "previewed";
 
 /// The events of a run, in order, read a page at a time.
 pub struct Events {
@@ -79,6 +96,7 @@ impl Journal {
             "SELECT {RUN} FROM runs
              WHERE (:playbook IS NULL OR playbook = :playbook) AND (:state IS NULL OR state = :state)
                AND (:since IS NULL OR started_at >= :since) AND (:until IS NULL OR started_at < :until)
+               AND (:previews IS NULL OR (state = '{PREVIEWED}') = :previews)
              ORDER BY number DESC LIMIT :limit"
         );
         self.store().read("list the runs in", |connection| {
@@ -90,6 +108,11 @@ impl Journal {
                         ":state": filter.state,
                         ":since": filter.since,
                         ":until": filter.until,
+                        ":previews": match filter.records {
+                            Records::Runs => Some(false),
+                            Records::Previews => Some(true),
+                            Records::All => None,
+                        },
                         ":limit": i64::try_from(limit).unwrap_or(i64::MAX),
                     },
                     read_run,
@@ -98,7 +121,7 @@ impl Journal {
         })
     }
 
-    /// Returns the one run whose id begins with `prefix`; the newest for `last`.
+    /// Returns the one run whose id begins with `prefix`; the newest for `last`, which is never a preview's record.
     ///
     /// # Errors
     ///

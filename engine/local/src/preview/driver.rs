@@ -7,16 +7,23 @@ use std::{
 };
 
 use runwright_core::{
-    event::{Ask, Begun, Body, Event, Outcome, Question, Reply, StepKey},
-    kind::{Cx, Description, Effect, Kind, UndoRecord, UndoneBy},
+    event::{Ask, Begun, Body, Event, Outcome, Probed, Question, Reply, StepKey},
+    kind::{Cx, Description, Effect, Failure, Kind, UndoRecord, UndoneBy},
     machine::{Answer, Command, CommandId, Job, PREVIEW, State, Task},
     plan::{Plan, Requirement},
-    preview::{Condition, Confirm, Detail, Fidelity, Probe, Required, Stop, Then},
+    preview::{
+        Condition, Confirm, Detail, Fidelity, IfFails, Lock, Probe, Required, Stop, Then, Who,
+    },
     units::{Span, Time},
     value::Value,
 };
 
-use super::{PreviewAround, only, planned::Noted, touched::Touched, words};
+use super::{
+    PreviewAround, only,
+    planned::{Asked, Noted},
+    touched::Touched,
+    words,
+};
 use crate::digests::{Digests, Keys, Marks};
 
 /// The driver of one preview.
@@ -35,7 +42,14 @@ pub(super) struct Driver {
     pub noted: HashMap<StepKey, Noted>,
     pub requires: Vec<Required>,
     pub guards: Vec<Condition>,
+    pub locks: Vec<Lock>,
     pub problems: Vec<String>,
+    /// What could not be looked at, and why.
+    pub unseen: Vec<Detail>,
+    /// What was looked at.
+    pub probes: Vec<Probed>,
+    /// What the failure of each step would come to.
+    pub failures: Vec<IfFails>,
     pub stop: Option<Stop>,
     /// Whether the machine has stopped: what it has not come to is not reached.
     pub halted: bool,
@@ -55,7 +69,12 @@ impl Driver {
                 Marks::KeyedWhereFound,
             ),
             children: Arc::new(begun.children.clone()),
-            begun: Arc::new(begun),
+            // What a failure does is shown as the playbook says it: that a person at a terminal is asked first depends on
+            // who runs it, and where.
+            begun: Arc::new(Begun {
+                attended: false,
+                ..begun
+            }),
             plan,
             around,
             state: State::new(),
@@ -64,7 +83,11 @@ impl Driver {
             noted: HashMap::new(),
             requires: Vec::new(),
             guards: Vec::new(),
+            locks: Vec::new(),
             problems: Vec::new(),
+            unseen: Vec::new(),
+            probes: Vec::new(),
+            failures: Vec::new(),
             stop: None,
             halted: false,
             failed: None,
@@ -97,25 +120,32 @@ impl Driver {
                 self.require(&requires).await;
                 self.take(&id, Answer::Required(Vec::new()));
             }
-            Job::Lock { .. } => self.take(&id, Answer::Locked(Ok(Vec::new()))),
+            Job::Lock { names, .. } => {
+                self.lock(&id.step, names).await;
+                self.take(&id, Answer::Locked(Ok(Vec::new())));
+            }
             Job::Probe(task) => {
                 let answer = self.probe(&id.step, &task).await;
                 self.take(&id, answer);
             }
             Job::Look(task) => {
                 let answer = self.look(&id.step, &task).await;
+                if task.effect == Effect::Read
+                    && let Answer::Looked { action, took, .. } = &answer
+                {
+                    let look = Err(broken());
+                    let (action, took) = (action.clone(), *took);
+                    self.if_it_fails(&id, Answer::Looked { action, look, took });
+                }
                 self.take(&id, answer);
             }
             Job::Ask(question) => {
                 let reply = self.reply(&id.step, &question);
-                let by = PREVIEW.to_owned();
-                let answer = Answer::Replied {
-                    by,
-                    reply,
-                    reason: String::new(),
-                    said: self.now,
-                };
-                self.take(&id, answer);
+                if question.ask == Ask::Manual {
+                    let remark = String::new();
+                    self.if_it_fails(&id, self.said(Reply::Failed { remark }));
+                }
+                self.take(&id, self.said(reply));
             }
             Job::Perform { task, before, .. } => self.perform(&id, &task, before.is_some()).await,
             Job::Notify { to, message } => {
@@ -130,6 +160,15 @@ impl Driver {
             }
             // The preview has ended before anything is undone.
             Job::Undo { .. } => self.halted = true,
+        }
+    }
+
+    fn said(&self, reply: Reply) -> Answer {
+        Answer::Replied {
+            by: PREVIEW.to_owned(),
+            reply,
+            reason: String::new(),
+            said: self.now,
         }
     }
 
@@ -238,18 +277,33 @@ impl Driver {
         }
         let undo = kind
             .filter(|kind| looked && undoes(kind, task))
-            .map(|kind| UndoRecord {
+            .and_then(|kind| self.undo_of(&step, &kind));
+        self.pretend(id, action, undo);
+    }
+
+    /// Returns how a change of a kind that undoes itself would be undone, as far as a look has told it.
+    fn undo_of(&mut self, step: &StepKey, kind: &Kind) -> Option<UndoRecord> {
+        match &self.noted(step).undo {
+            Some(only::Planned::By(record)) => Some(record.clone()),
+            Some(only::Planned::Nothing) => None,
+            None => Some(UndoRecord {
                 kind: kind.name.to_owned(),
-                summary: format!("by itself (`{}`)", kind.name),
+                summary: format!("put back what is there then (`{}`)", kind.name),
                 data: serde_json::Value::Null,
                 again: None,
                 lapses: None,
-            });
-        self.pretend(id, action, undo);
+            }),
+        }
     }
 
     fn pretend(&mut self, id: &CommandId, action: Description, undo: Option<UndoRecord>) {
         self.take(id, Answer::Started { action, undo });
+        let failed = Answer::Finished {
+            result: Err(broken()),
+            took: Span::default(),
+            output: Vec::new(),
+        };
+        self.if_it_fails(id, failed);
         let result = Ok(Value::Unknown(after(&id.step)));
         self.take(
             id,
@@ -263,6 +317,7 @@ impl Driver {
 
     fn reply(&mut self, step: &StepKey, question: &Question) -> Reply {
         let certain = !self.noted(step).may();
+        let who = self.who(question);
         match &question.ask {
             Ask::Confirm | Ask::Phrase(_) => {
                 let phrase = match &question.ask {
@@ -273,19 +328,28 @@ impl Driver {
                     step: step.to_string(),
                     message: question.message.clone(),
                     phrase,
+                    who,
                     certain,
                 });
                 Reply::Yes
             }
             Ask::Inputs(names) => {
-                self.noted(step).question = Some((question.message.clone(), names.clone()));
+                self.noted(step).question = Some(Asked {
+                    message: question.message.clone(),
+                    values: names.clone(),
+                    who,
+                });
                 let unknown = |name: &String| (name.clone(), Value::Unknown(after(step)));
                 Reply::Values(names.iter().map(unknown).collect())
             }
             Ask::Manual => {
                 // Nobody knows what a person does.
                 self.touched.change("all", step);
-                self.noted(step).question = Some((question.message.clone(), Vec::new()));
+                self.noted(step).question = Some(Asked {
+                    message: question.message.clone(),
+                    values: Vec::new(),
+                    who,
+                });
                 Reply::Done {
                     remark: String::new(),
                 }
@@ -306,6 +370,17 @@ impl Driver {
                 }
             }
             Ask::OnFailure(_) | Ask::InDoubt | Ask::Interrupted => Reply::Stop,
+        }
+    }
+
+    fn who(&self, question: &Question) -> Who {
+        Who {
+            approvers: question.approvers,
+            not_starter: question.not_starter,
+            deadline: question.deadline.map(|deadline| {
+                let milliseconds = deadline.milliseconds - self.now.milliseconds;
+                Span { milliseconds }.to_string()
+            }),
         }
     }
 
@@ -382,6 +457,11 @@ impl Driver {
         let (begun, clock) = (&self.begun, &self.around.clock);
         only::cx(&begun.run, step, &self.children, clock, &self.digests)
     }
+}
+
+/// Returns the failure of a step that is only imagined to fail.
+fn broken() -> Failure {
+    Failure::internal("do it")
 }
 
 /// Returns what stands for a result that is known only once `step` has run.

@@ -1,8 +1,9 @@
 //! The one place from which a preview reaches a kind.
 //!
 //! The guarantee of a preview rests on this file. [`look_only`] is the only function of the preview that opens a kind
-//! with its real arguments and the only one that calls it; what it calls is `look`. The opened action never leaves it,
-//! so nothing else could call `keep` or `perform`, and no undo is ever read back. [`describe`] opens a kind with its
+//! with its real arguments and the only one that calls it; what it calls is `look`, and `undo`, which makes words of what
+//! the look has found and reaches nothing. The opened action never leaves it, so nothing else could call `keep` or
+//! `perform`, and no undo is ever read back. [`describe`] opens a kind with its
 //! secrets masked and asks it for words only. A test reads the sources of the preview and holds them to this.
 //!
 //! What the guarantee takes from elsewhere: that a `look` only reads. That is the contract of every kind, and a test
@@ -20,8 +21,8 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use runwright_core::{
     kind::{
-        Class, Cx, Description, Digest, Effect, Failure, Hasher, Host, Kind, Looked, Progress,
-        Stream, Touch,
+        Action, Class, Cx, Description, Digest, Effect, Failure, Hasher, Host, Kind, Looked,
+        Progress, Stream, Touch, UndoRecord, UndoneBy,
     },
     machine::Task,
     plan::Sensitive,
@@ -36,6 +37,23 @@ use crate::{
 
 /// How long a look that was told to end may still take before it is let go.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// What a look has told, with secrets masked.
+pub(super) struct Seen {
+    /// What was found.
+    pub looked: Looked,
+    /// How the change would be undone, in words; none where the look says of no change, or can't say how.
+    pub undo: Option<Planned>,
+}
+
+/// How a change would be undone.
+#[derive(Clone, Debug)]
+pub(super) enum Planned {
+    /// Like this; without the data that would undo it.
+    By(UndoRecord),
+    /// There is nothing to undo.
+    Nothing,
+}
 
 /// Returns whether a look with these arguments only reads.
 ///
@@ -72,9 +90,10 @@ pub(super) async fn look_only(
     digests: &Digests,
     cx: Cx,
     limit: Span,
-) -> Result<Looked, Failure> {
+) -> Result<Seen, Failure> {
     if !may_look(&kind, task) {
-        return Ok(Looked::Unclear);
+        let looked = Looked::Unclear;
+        return Ok(Seen { looked, undo: None });
     }
     let vault = digests.vault();
     let action = (kind.open)(&vault.reveal(&task.arguments)?).map_err(|error| {
@@ -94,7 +113,11 @@ pub(super) async fn look_only(
         ..cx
     };
     // A task of its own, so that a kind that blocks or panics does not take the preview along.
-    let mut looking = tokio::spawn(async move { action.look(&cx).await });
+    let mut looking = tokio::spawn(async move {
+        let looked = action.look(&cx).await?;
+        let undo = undo(&kind, action.as_ref(), &looked);
+        Ok::<_, Failure>((looked, undo))
+    });
     let ended = match tokio::time::timeout(limit.to_std(), &mut looking).await {
         Ok(ended) => ended,
         Err(_) => {
@@ -108,21 +131,17 @@ pub(super) async fn look_only(
         }
     };
     match ended {
-        Ok(Ok(Looked::Done(result))) => {
-            Ok(Looked::Done(treat(vault, &step, &task.sensitive, result)))
-        }
-        Ok(Ok(Looked::Needed {
-            before,
-            summary,
-            diff,
-        })) => Ok(Looked::Needed {
-            before: vault.mask_value(before),
-            summary: vault.mask(&summary),
-            diff: diff
-                .filter(|_| task.sensitive != Sensitive::All)
-                .map(|diff| vault.mask(&diff)),
+        Ok(Ok((looked, undo))) => Ok(Seen {
+            looked: masked(vault, &step, &task.sensitive, looked),
+            undo: undo.map(|undo| match undo {
+                Planned::By(record) => Planned::By(UndoRecord {
+                    summary: vault.mask(&record.summary),
+                    again: record.again.map(|name| vault.mask(&name)),
+                    ..record
+                }),
+                Planned::Nothing => Planned::Nothing,
+            }),
         }),
-        Ok(Ok(Looked::Unclear)) => Ok(Looked::Unclear),
         Ok(Err(failure)) => Err(vault.mask_failure(failure)),
         Err(error) => Err(Failure::new(
             Class::Cancelled,
@@ -130,6 +149,44 @@ pub(super) async fn look_only(
         )
         .because(&error)),
     }
+}
+
+fn masked(vault: &Vault, step: &Arc<str>, sensitive: &Sensitive, looked: Looked) -> Looked {
+    match looked {
+        Looked::Done(result) => Looked::Done(treat(vault, step, sensitive, result)),
+        Looked::Needed {
+            before,
+            summary,
+            diff,
+        } => Looked::Needed {
+            before: vault.mask_value(before),
+            summary: vault.mask(&summary),
+            diff: diff
+                .filter(|_| *sensitive != Sensitive::All)
+                .map(|diff| vault.mask(&diff)),
+        },
+        Looked::Unclear => Looked::Unclear,
+    }
+}
+
+/// Returns how the change that a look found to be needed would be undone by its kind.
+fn undo(kind: &Kind, action: &dyn Action, looked: &Looked) -> Option<Planned> {
+    let Looked::Needed { before, .. } = looked else {
+        return None;
+    };
+    if kind.undone == UndoneBy::Nobody {
+        return None;
+    }
+    // What can't be made of this state can't be told now; the run fails there before it acts.
+    Some(match action.undo(before).ok()? {
+        Some(record) => Planned::By(UndoRecord {
+            kind: kind.name.to_owned(),
+            // It may hold secrets, and nothing is undone with it.
+            data: serde_json::Value::Null,
+            ..record
+        }),
+        None => Planned::Nothing,
+    })
 }
 
 /// Returns the surroundings of whatever is looked at for `step`.

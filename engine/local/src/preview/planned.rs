@@ -6,10 +6,10 @@ use runwright_core::{
     event::StepKey,
     kind::{Effect, UndoneBy},
     plan::{Body, Node, NodeId, Plan},
-    preview::{Decision, Fidelity, Part, Planned, Undo},
+    preview::{Decision, Fidelity, Part, Planned, Undo, Who},
 };
 
-use super::{driver::Driver, words};
+use super::{driver::Driver, only, words};
 
 /// What is known of one step so far.
 #[derive(Clone, Debug)]
@@ -28,7 +28,17 @@ pub(super) struct Noted {
     /// The keys of its rounds.
     pub rounds: Vec<String>,
     /// What people are asked for.
-    pub question: Option<(String, Vec<String>)>,
+    pub question: Option<Asked>,
+    /// How its change would be undone, as far as a look has told it.
+    pub undo: Option<only::Planned>,
+}
+
+/// What people are asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub message: String,
+    pub values: Vec<String>,
+    pub who: Who,
 }
 
 impl Noted {
@@ -120,6 +130,7 @@ impl Driver {
             entered: false,
             rounds: Vec::new(),
             question: None,
+            undo: None,
         }
     }
 
@@ -152,7 +163,25 @@ impl Driver {
             entered: false,
             rounds: Vec::new(),
             question: None,
+            undo: None,
         })
+    }
+
+    /// Takes in how the change of the step would be undone.
+    pub(super) fn undone_by(&mut self, step: &StepKey, undo: Option<only::Planned>) {
+        let Some(undo) = undo else { return };
+        let noted = self.noted(step);
+        if let Undo::ByItself { kind, .. } = &noted.planned.undo {
+            noted.planned.undo = match &undo {
+                only::Planned::By(record) => Undo::ByItself {
+                    kind: kind.clone(),
+                    does: Some(record.summary.clone()),
+                    lapses: record.lapses.map(|span| span.to_string()),
+                },
+                only::Planned::Nothing => Undo::Nothing,
+            };
+        }
+        noted.undo = Some(undo);
     }
 
     /// Returns whether the step has been asked before: what it answers then nobody knows.
@@ -214,6 +243,8 @@ fn undo(plan: &Plan, node: &Node) -> Undo {
         {
             Undo::ByItself {
                 kind: work.kind.name.to_owned(),
+                does: None,
+                lapses: None,
             }
         }
         _ => Undo::None,

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use runwright_core::{
-    event::StepKey,
+    event::{Probed, StepKey},
     kind::{Class, Description, Effect, Failure, Looked},
     machine::{Answer, Task},
-    preview::{Fidelity, Probe},
+    preview::{Detail, Fidelity, Probe},
     units::Span,
     value::Value,
 };
+use rustix::io::Errno;
 
 use super::{
     driver::{Driver, after},
@@ -44,6 +45,7 @@ impl Driver {
                 Ok(unknown(task, &after))
             }
             Sought::Nothing(after, why) => {
+                self.unseen(step, why.as_deref());
                 self.unsure(step, &after, why);
                 Ok(unknown(task, &after))
             }
@@ -80,6 +82,7 @@ impl Driver {
             }
             Sought::Nothing(after, why) => {
                 if let Some(why) = why {
+                    self.unseen(step, Some(&why));
                     self.complain(step, why);
                 }
                 unknown(after)
@@ -117,12 +120,21 @@ impl Driver {
             Some(timeout) if timeout.milliseconds < self.around.limit.milliseconds => timeout,
             _ => self.around.limit,
         };
-        let look = only::look_only(kind, task, &self.digests, self.cx(step), limit).await;
+        let seen = only::look_only(kind, task, &self.digests, self.cx(step), limit).await;
+        if !matches!(&seen, Ok(seen) if seen.looked == Looked::Unclear) {
+            self.probed(step, task, &read);
+        }
+        let look = seen.map(|seen| {
+            if task.effect > Effect::Read {
+                self.undone_by(step, seen.undo);
+            }
+            seen.looked
+        });
         let sought = match (look, by) {
             (Ok(Looked::Unclear), _) => Sought::Same(Looked::Unclear),
             (look, Some(by)) => Sought::Now(look, after(&by)),
             (Ok(look), None) => Sought::Same(look),
-            (Err(failure), None) if is_passing(failure.class) => {
+            (Err(failure), None) if is_passing(&failure) => {
                 Sought::Nothing(after(step), Some(could_not(&failure)))
             }
             (Err(failure), None) => Sought::Fails(failure),
@@ -156,6 +168,7 @@ impl Driver {
             Err(failure) => Some(format!("now: {}", could_not(failure))),
             Ok(_) => None,
         };
+        self.unseen(step, problem.as_deref());
         self.unsure(step, after, problem);
         let planned = &mut self.noted(step).planned;
         match now {
@@ -171,6 +184,30 @@ impl Driver {
             }
             _ => {}
         }
+    }
+
+    /// Takes in what was looked at.
+    fn probed(&mut self, step: &StepKey, task: &Task, read: &[String]) {
+        let mask = |resource: &String| self.around.vault.mask(resource);
+        let probed = Probed {
+            step: step.clone(),
+            kind: task.kind.clone(),
+            targets: read.iter().map(mask).collect(),
+        };
+        if !self.probes.contains(&probed) {
+            self.probes.push(probed);
+        }
+    }
+
+    /// Takes in why a step could not be looked at.
+    fn unseen(&mut self, step: &StepKey, why: Option<&str>) {
+        let (Some(why), false) = (why, step.is_empty()) else {
+            return;
+        };
+        self.unseen.push(Detail {
+            name: step.to_string(),
+            text: why.to_owned(),
+        });
     }
 
     fn complain(&mut self, step: &StepKey, why: String) {
@@ -255,8 +292,20 @@ fn unknown(task: &Task, after: &Arc<str>) -> Looked {
 }
 
 /// Returns whether a failure says nothing about what the run will find.
-fn is_passing(class: Class) -> bool {
-    matches!(class, Class::Transport | Class::Timeout | Class::Cancelled)
+///
+/// What we may not read is among them: who looks at a plan is often not who runs it.
+fn is_passing(failure: &Failure) -> bool {
+    matches!(
+        failure.class,
+        Class::Transport | Class::Timeout | Class::Cancelled
+    ) || failure.causes.iter().any(|cause| is_denied(cause))
+}
+
+/// Returns whether the system has said that we may not: a failure keeps what it said only as text.
+fn is_denied(cause: &str) -> bool {
+    [Errno::ACCESS, Errno::PERM]
+        .iter()
+        .any(|errno| cause.ends_with(&format!("(os error {})", errno.raw_os_error())))
 }
 
 fn could_not(failure: &Failure) -> String {

@@ -8,7 +8,7 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use runwright_core::{
     diagnostic::Source,
-    event::{Begun, FailOn, VERSION},
+    event::{Begun, FailOn, Previewed, VERSION},
     kind::{Children, Cx, Description, Effect, Failure, Kind, Look, NoUndo, Step, Touch},
     language,
     plan::{Plan, check_inputs},
@@ -33,6 +33,7 @@ struct Bench {
     inputs: Fields,
     probe: Probe,
     limit: Span,
+    failures: bool,
 }
 
 impl Bench {
@@ -40,7 +41,7 @@ impl Bench {
         let sandbox = Sandbox::new();
         fs::create_dir(sandbox.path("work")).expect("a folder");
         let mut kinds = runwright_steps::kinds();
-        kinds.extend([HANG, PANIC, UNREACHABLE]);
+        kinds.extend([HANG, PANIC, UNREACHABLE, DENIED]);
         Bench {
             sandbox,
             kinds,
@@ -48,6 +49,7 @@ impl Bench {
             inputs: Fields::new(),
             probe: Probe::All,
             limit: LIMIT,
+            failures: false,
         }
     }
 
@@ -81,6 +83,10 @@ impl Bench {
     }
 
     fn preview_of(&self, yaml: &str) -> Preview {
+        self.look(yaml).0
+    }
+
+    fn look(&self, yaml: &str) -> (Preview, Previewed) {
         let plan = self.plan(yaml);
         let inputs = check_inputs(&plan.root().inputs, &self.inputs).expect("the inputs");
         let env = ["PATH", "HOME"]
@@ -112,6 +118,7 @@ impl Bench {
             attended: false,
             yes: false,
             fail_on: FailOn::default(),
+            unseen: None,
         };
         let around = PreviewAround {
             kinds: Arc::new(self.kinds.iter().map(|kind| (kind.name, *kind)).collect()),
@@ -119,6 +126,9 @@ impl Bench {
             clock: Arc::new(Clock::system()),
             probe: self.probe,
             limit: self.limit,
+            locks: self.path("locks"),
+            journal: None,
+            failures: self.failures,
         };
         let before = snapshot(&self.sandbox.path(""));
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -126,14 +136,14 @@ impl Bench {
             .enable_all()
             .build()
             .expect("a runtime");
-        let preview = runtime.block_on(preview(Arc::new(plan), begun, around));
+        let (preview, previewed) = runtime.block_on(preview(Arc::new(plan), begun, around));
         runtime.shutdown_background();
         assert_eq!(
             before,
             snapshot(&self.sandbox.path("")),
             "something changed"
         );
-        preview
+        (preview, previewed)
     }
 }
 
@@ -214,6 +224,7 @@ outputs:
 const HANG: Kind = Kind::of::<Hang>("test.hang");
 const PANIC: Kind = Kind::of::<Panic>("test.panic");
 const UNREACHABLE: Kind = Kind::of::<Unreachable>("test.unreachable");
+const DENIED: Kind = Kind::of::<Denied>("test.denied");
 
 /// What the test kinds answer.
 #[derive(Serialize, JsonSchema)]
@@ -259,6 +270,11 @@ macro_rules! reading {
 }
 
 reading!(Hang, "Never answers.", std::future::pending().await);
+reading!(
+    Denied,
+    "Is not allowed to look.",
+    Err(Failure::internal("read `/srv/secret`").because(&std::io::Error::from_raw_os_error(13)))
+);
 reading!(Panic, "Breaks off.", panic!("a mistake in the kind"));
 reading!(
     Unreachable,
@@ -902,6 +918,9 @@ fn nothing_of_the_preview_but_one_function_calls_a_kind() {
         ("preview.rs", include_str!("../preview.rs")),
         ("driver.rs", include_str!("driver.rs")),
         ("facts.rs", include_str!("facts.rs")),
+        ("failing.rs", include_str!("failing.rs")),
+        ("locks.rs", include_str!("locks.rs")),
+        ("record.rs", include_str!("record.rs")),
         ("planned.rs", include_str!("planned.rs")),
         ("seek.rs", include_str!("seek.rs")),
         ("touched.rs", include_str!("touched.rs")),
@@ -917,6 +936,7 @@ fn nothing_of_the_preview_but_one_function_calls_a_kind() {
     }
     let only = include_str!("only.rs");
     assert_eq!(only.matches(".look(").count(), 1);
+    assert_eq!(only.matches(".undo(").count(), 1);
     assert_eq!(only.matches("reveal(").count(), 1);
     for call in [".perform(", ".keep(", "open_undo"] {
         assert!(!only.contains(call), "only.rs has `{call}`");
@@ -999,4 +1019,320 @@ fn make_database(path: &Utf8Path) {
     rusqlite::Connection::open(path)
         .and_then(|database| database.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)"))
         .expect("a database");
+}
+
+/// Returns what failing at `step` would come to: how the run stands then, and the undos in a line each.
+fn failing(preview: &Preview, step: &str) -> (Then, String, Vec<String>, Vec<String>) {
+    let failure = preview.failures.iter().find(|failure| failure.step == step);
+    let failure = failure.unwrap_or_else(|| panic!("`{step}`: {:#?}", preview.failures));
+    let undoes = failure.undoes.iter().map(|undoing| {
+        let perhaps = if undoing.certain { "" } else { "?" };
+        let steps = undoing.steps.join("+");
+        format!("{}{perhaps} {:?} {steps}", undoing.step, undoing.by)
+    });
+    let stays = failure.stays.iter().map(|stays| stays.name.clone());
+    (
+        failure.then,
+        failure.outcome.clone(),
+        undoes.map(|line| line.trim().to_owned()).collect(),
+        stays.collect(),
+    )
+}
+
+#[test]
+fn each_failure_undoes_what_the_machine_has_registered_by_then_newest_first() {
+    let bench = Bench {
+        failures: true,
+        ..Bench::new()
+    };
+    bench.write("old", "content");
+    bench.write("gone", "content");
+    let preview = bench.preview(
+        r#"
+steps:
+  - id: look
+    title: Look
+    file.stat: { path: $W/old }
+  - id: write
+    title: Write
+    file.write: { path: $W/new, content: x }
+  - id: hand
+    title: By hand
+    command: { argv: [touch, a] }
+    rollback:
+      - id: remove
+        title: Remove a
+        command: { argv: [rm, a] }
+      - id: check
+        title: Look again
+        file.stat: { path: $W/a }
+  - id: maybe
+    title: Perhaps
+    when: hand.stdout == "x"
+    file.write: { path: $W/maybe, content: x }
+  - id: passed
+    title: Passed over
+    on_failure: continue
+    command: { argv: [touch, b] }
+    rollback: []
+  - id: kept
+    title: Kept as it is
+    on_failure: stop
+    command: { argv: [touch, c] }
+    rollback: []
+  - id: once
+    title: Once only
+    command: { argv: [send, mail] }
+    irreversible: it is sent
+  - id: point
+    title: No way back
+    confirm: Sure?
+    file.delete: { path: $W/gone, keep: 0s }
+    irreversible: it is gone
+  - id: after
+    title: After it
+    file.stat: { path: $W/old }
+always:
+  - id: last
+    title: Last
+    file.stat: { path: $W/old }
+"#,
+    );
+    let texts = |texts: &[&str]| {
+        texts
+            .iter()
+            .map(|text| (*text).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let rolled = |undoes: &[&str]| {
+        (
+            Then::RollBack,
+            "rolled_back".to_owned(),
+            texts(undoes),
+            Vec::new(),
+        )
+    };
+    let nothing = (Then::RollBack, "failed".to_owned(), Vec::new(), Vec::new());
+    assert_eq!(failing(&preview, "look"), nothing);
+    assert_eq!(failing(&preview, "write"), rolled(&["write Itself"]));
+    let by_hand = ["hand Steps Remove a+Look again", "write Itself"];
+    assert_eq!(failing(&preview, "hand"), rolled(&by_hand));
+    let maybe = ["maybe? Itself", by_hand[0], by_hand[1]];
+    assert_eq!(failing(&preview, "maybe"), rolled(&maybe));
+    let goes_on = (Then::GoesOn, String::new(), Vec::new(), Vec::new());
+    assert_eq!(failing(&preview, "passed"), goes_on);
+    let (then, outcome, undoes, stays) = failing(&preview, "kept");
+    assert_eq!((then, outcome.as_str()), (Then::Stop, "stopped"));
+    assert_eq!(
+        (undoes.len(), stays),
+        (0, texts(&["maybe", "hand", "write"]))
+    );
+    let (then, outcome, undoes, stays) = failing(&preview, "once");
+    assert_eq!(
+        (then, outcome.as_str()),
+        (Then::RollBack, "rollback_incomplete")
+    );
+    assert_eq!((undoes, stays), (texts(&maybe), texts(&["once"])));
+    // Past the point of no return a failure stops, and a person decides.
+    let (then, _, undoes, stays) = failing(&preview, "after");
+    assert_eq!((then, undoes.len()), (Then::Stop, 0));
+    assert_eq!(stays, ["point", "once", "maybe", "hand", "write"]);
+    assert!(
+        preview
+            .failures
+            .iter()
+            .all(|failure| failure.step != "last")
+    );
+    assert!(preview.head.stop.is_none(), "{:?}", preview.head.stop);
+}
+
+#[test]
+fn what_failures_come_to_is_worked_out_only_where_it_is_asked_for() {
+    let preview = Bench::new().preview(
+        "steps:\n  - id: write\n    title: Write\n    file.write: { path: $W/new, content: x }\n",
+    );
+    assert_eq!(preview.failures, []);
+}
+
+#[test]
+fn locks_stand_in_the_head_with_who_has_them_and_nothing_is_made_for_it() {
+    let bench = Bench::new();
+    let yaml = r#"
+playbook: test
+version: 1.0.0
+title: A test
+locks: ["free", "taken"]
+steps:
+  - id: one
+    title: One
+    file.write: { path: $W/new, content: x }
+"#;
+    let preview = bench.preview_of(yaml);
+    let free = |preview: &Preview| -> Vec<_> {
+        let locks = preview.head.locks.iter();
+        locks.map(|lock| (lock.name.clone(), lock.free)).collect()
+    };
+    let both = |taken| [("free".to_owned(), Some(true)), ("taken".to_owned(), taken)];
+    assert_eq!(free(&preview), both(Some(true)));
+    assert!(!bench.path("locks").exists());
+
+    let claim = crate::locks::Claim {
+        run: "abc123def456".to_owned(),
+        playbook: "kv-restore".to_owned(),
+        user: "alice".to_owned(),
+        home: "/home/alice".into(),
+        names: ["taken".to_owned()].into(),
+    };
+    let locks = crate::locks::Locks::open(&bench.path("locks")).expect("a folder");
+    let _held = locks
+        .take(&claim, Clock::system().now())
+        .expect("it is free");
+    let preview = bench.preview_of(yaml);
+    assert_eq!(free(&preview), both(Some(false)));
+    let holder = preview.head.locks[1].holder.clone().expect("somebody");
+    assert!(
+        holder.contains("abc123def456") && holder.contains("alice"),
+        "{holder}"
+    );
+    assert!(!preview.head.locks[1].ways_out.is_empty());
+    let stop = preview.head.stop.clone().expect("the run would be refused");
+    assert_eq!(stop.then, Then::Refused);
+    assert!(stop.why.contains("`taken`"), "{stop:?}");
+    assert_eq!(
+        step(&preview, "one").decision,
+        Decision::Runs,
+        "it is shown all the same"
+    );
+
+    let offline = Bench {
+        probe: Probe::Offline,
+        ..bench
+    };
+    let preview = offline.preview_of(yaml);
+    assert!(preview.head.locks.iter().all(|lock| lock.free.is_none()));
+    assert!(preview.head.stop.is_none());
+}
+
+#[test]
+fn the_head_says_who_answers_until_when_and_how_long_it_can_be_undone() {
+    let bench = Bench::new();
+    bench.write("old", "content");
+    bench.write("older", "content");
+    let preview = bench.preview(
+        r#"
+steps:
+  - id: older
+    title: Remove the older
+    file.delete: { path: $W/older, keep: 30d }
+  - id: old
+    title: Remove it
+    confirm: { message: Sure?, approvers: 2, not_starter: true, deadline: 30m }
+    file.delete: { path: $W/old }
+"#,
+    );
+    let who = &preview.head.confirms[0].who;
+    assert_eq!((who.approvers, who.not_starter), (2, true));
+    assert_eq!(who.deadline.as_deref(), Some("30m"));
+    let lapses = preview.head.undo.lapses.iter();
+    let lapses: Vec<_> = lapses
+        .map(|lapse| (lapse.step.as_str(), lapse.after.as_str()))
+        .collect();
+    assert_eq!(
+        lapses,
+        [("old", "7d"), ("older", "30d")],
+        "the shortest first"
+    );
+    assert!(
+        matches!(&step(&preview, "old").undo, Undo::ByItself { does: Some(_), lapses: Some(lapses), .. } if lapses == "7d")
+    );
+}
+
+#[test]
+fn what_we_may_not_read_is_unknown_stands_in_the_head_and_stops_nothing() {
+    let preview = Bench::new().preview(
+        r#"
+steps:
+  - id: denied
+    title: Not for us
+    test.denied: {}
+  - id: next
+    title: The next
+    file.stat: { path: / }
+"#,
+    );
+    let denied = step(&preview, "denied");
+    assert_eq!(
+        (denied.decision, denied.fidelity),
+        (Decision::Runs, Fidelity::Unknown)
+    );
+    assert_eq!(preview.head.unseen.len(), 1, "{:#?}", preview.head.unseen);
+    assert_eq!(preview.head.unseen[0].name, "denied");
+    assert!(preview.head.unseen[0].text.contains("Permission denied"));
+    assert_eq!(step(&preview, "next").fidelity, Fidelity::Probed);
+    assert!(preview.head.stop.is_none());
+}
+
+#[test]
+fn a_look_leaves_one_event_that_names_what_was_probed_and_is_no_run() {
+    let mut bench = Bench::new();
+    bench.write("conf", "x");
+    bench.vault.keep("inputs.token", "sesame-sesame".to_owned());
+    let token = Value::Secret(Secret::handle("inputs.token"));
+    bench.inputs.insert("token".to_owned(), token);
+    let yaml = r#"
+playbook: test
+version: 1.0.0
+title: A test
+inputs: { token: { type: secret } }
+steps:
+  - id: one
+    title: One
+    file.stat: { path: $W/conf }
+  - id: two
+    title: Two
+    command: { argv: [x], env: { T: "{{ token }}" } }
+    rollback: []
+"#;
+    let (_, previewed) = bench.look(yaml);
+    let probed: Vec<_> = previewed
+        .probed
+        .iter()
+        .map(|probed| (&*probed.step, probed.kind.as_str(), probed.targets.len()))
+        .collect();
+    assert_eq!(probed, [("one", "file.stat", 1)], "a command is not asked");
+
+    let home = bench.sandbox.home();
+    let journal = crate::journal::Journal::open(&home).expect("a journal");
+    let at = Clock::system().now();
+    super::record(&journal, &previewed, at, None).expect("it is written");
+    let filter = |records| crate::journal::RunFilter {
+        records,
+        ..Default::default()
+    };
+    let count = |records| journal.runs(&filter(records), 9).expect("a list").len();
+    use crate::journal::Records;
+    assert_eq!(
+        (
+            count(Records::Runs),
+            count(Records::Previews),
+            count(Records::All)
+        ),
+        (0, 1, 1)
+    );
+    assert!(journal.run("last").is_err(), "it is never the last run");
+    let events: Vec<_> = journal
+        .events("previewrun00")
+        .map(|event| event.expect("it reads"))
+        .collect();
+    assert_eq!(events.len(), 1);
+    assert!(!events[0].data.contains("sesame"), "{}", events[0].data);
+    assert!(journal.verify(None).expect("it can be read").holds());
+
+    let offline = Bench {
+        probe: Probe::Offline,
+        ..bench
+    };
+    let (_, previewed) = offline.look(yaml);
+    assert!(previewed.offline);
+    assert_eq!(previewed.probed, []);
 }

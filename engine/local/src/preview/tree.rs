@@ -2,10 +2,13 @@
 
 use runwright_core::{
     event::StepKey,
+    machine::State,
     plan::{Body, NodeId, ScopeId},
     preview::{
-        Counts, Decision, Head, Input, Part, Planned, Preview, Question, Undo, Undos, VERSION,
+        Counts, Decision, Head, Input, Lapse, Part, Planned, Preview, Question, Undo, Undos,
+        VERSION,
     },
+    units::Time,
     value::Value,
 };
 
@@ -27,11 +30,13 @@ impl Driver {
         };
         tree.scope(ScopeId(0), &root);
         let (steps, questions) = (tree.steps, tree.questions);
+        let failures = std::mem::take(&mut self.failures);
         let head = self.head(&steps, questions);
         Preview {
             v: VERSION,
             head,
             steps,
+            failures,
         }
     }
 
@@ -53,11 +58,13 @@ impl Driver {
                 },
             })
             .collect();
+        let lapses = lapses(&self.state, steps);
         let acts = |step: &&Planned| matches!(step.decision, Decision::Runs | Decision::MayRun);
         Head {
             playbook: self.begun.playbook.clone(),
             version: self.begun.playbook_version.clone(),
             title: self.begun.title.clone(),
+            description: root.description.trim().to_owned(),
             path: self.begun.path.clone(),
             digest: root.digest.0.clone(),
             host: self.begun.host.clone(),
@@ -65,7 +72,10 @@ impl Driver {
             at: self.around.clock.now().to_string(),
             probe: self.around.probe,
             counts: counts(steps),
-            undo: undos(steps.iter().filter(acts)),
+            undo: Undos {
+                lapses,
+                ..undos(steps.iter().filter(acts))
+            },
             point_of_no_return: steps
                 .iter()
                 .filter(acts)
@@ -77,13 +87,34 @@ impl Driver {
                 .filter_map(|step| step.confirm.clone())
                 .collect(),
             questions,
+            locks: self.locks,
             requires: self.requires,
             inputs,
             guards: self.guards,
             stop: self.stop,
+            unseen: self.unseen,
             problems: self.problems,
         }
     }
+}
+
+/// Returns the undos that stay possible only for a while, the shortest first.
+fn lapses(state: &State, steps: &[Planned]) -> Vec<Lapse> {
+    let mut open = state.open_until();
+    open.sort_by_key(|(_, until)| until.map(|until| until.milliseconds));
+    let lapse = |(key, until): (StepKey, Option<Time>)| {
+        let until = until?;
+        let planned = steps.iter().find(|planned| planned.step == *key)?;
+        match &planned.undo {
+            Undo::ByItself { lapses, .. } => Some(Lapse {
+                step: key.to_string(),
+                after: lapses.clone()?,
+                until: until.to_string(),
+            }),
+            _ => None,
+        }
+    };
+    open.into_iter().filter_map(lapse).collect()
 }
 
 fn counts(steps: &[Planned]) -> Counts {
@@ -167,11 +198,12 @@ impl Tree<'_> {
         let is_static = noted.is_none();
         let mut planned = match noted {
             Some(noted) => {
-                if let Some((message, values)) = noted.question.clone() {
+                if let Some(asked) = noted.question.clone() {
                     self.questions.push(Question {
                         step: key.to_string(),
-                        message,
-                        values,
+                        message: asked.message,
+                        values: asked.values,
+                        who: asked.who,
                         certain: !noted.may(),
                     });
                 }

@@ -71,6 +71,9 @@ pub(super) fn short(value: &Value) -> String {
     }
     let text = value.display();
     match value {
+        Value::List(items) if text.chars().count() > LONGEST && items.len() == 1 => {
+            "1 item".to_owned()
+        }
         Value::List(items) if text.chars().count() > LONGEST => format!("{} items", items.len()),
         Value::Map(fields) if text.chars().count() > LONGEST => format!("{} fields", fields.len()),
         _ => text,

@@ -356,6 +356,7 @@ enum EventKind {
     Always,
     Raised,
     Ended,
+    Previewed,
 }
 
 impl EventKind {
@@ -387,6 +388,7 @@ impl EventKind {
             Body::Always => EventKind::Always,
             Body::Raised(_) => EventKind::Raised,
             Body::Ended(_) => EventKind::Ended,
+            Body::Previewed(_) => EventKind::Previewed,
         }
     }
 }

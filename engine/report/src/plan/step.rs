@@ -7,16 +7,18 @@ use runwright_core::{
 };
 
 use super::{
-    head::condition,
+    head::{asks, condition},
     page::{Page, Tone},
 };
 
 /// How many lines of a diff, or of any other text, are shown.
 const LINES: usize = 40;
+/// How deep steps are indented: deeper ones would leave no room for their text.
+pub(super) const DEEPEST: usize = 16;
 
 /// Writes one step; `before` is the one before it.
 pub(super) fn step(page: &mut Page, planned: &Planned, before: Option<&Planned>) {
-    let indent = 2 + planned.depth * 2;
+    let indent = 2 + planned.depth.min(DEEPEST) * 2;
     if let Some(round) = begun_round(planned, before) {
         page.line(indent.saturating_sub(1), Tone::Quiet, &round);
     }
@@ -69,7 +71,8 @@ fn mark(planned: &Planned) -> (&'static str, Tone) {
     }
 }
 
-fn status(planned: &Planned) -> String {
+/// Returns what a step would do, in a word or two.
+pub(super) fn status(planned: &Planned) -> String {
     let effect = match planned.effect {
         Effect::Read => "reads",
         Effect::Change => "changes",
@@ -165,11 +168,7 @@ fn conditions(page: &mut Page, indent: usize, planned: &Planned) {
         page.labelled(indent, "guard", tone, &text);
     }
     if let Some(confirm) = &planned.confirm {
-        let text = match &confirm.phrase {
-            Some(phrase) => format!("{} (type `{phrase}`)", confirm.message),
-            None => confirm.message.clone(),
-        };
-        page.labelled(indent, "asks", Tone::Warning, &text);
+        page.labelled(indent, "asks", Tone::Warning, &asks(confirm));
     }
 }
 
@@ -185,18 +184,34 @@ fn patience(page: &mut Page, indent: usize, planned: &Planned) {
 }
 
 fn undo(page: &mut Page, indent: usize, planned: &Planned) {
-    let (tone, text) = match &planned.undo {
-        Undo::None => return,
-        Undo::ByItself { .. } => (Tone::Quiet, "by itself".to_owned()),
-        Undo::ByHand { steps } => (Tone::Quiet, format!("by hand: {}", steps.join(", "))),
-        Undo::Around { step } => (Tone::Quiet, format!("by the rollback of `{step}`")),
-        Undo::Nothing => (Tone::Quiet, "there is nothing to undo".to_owned()),
-        Undo::Irreversible { why } => (Tone::Bad, format!("NOT AT ALL: {why}")),
+    let Some((tone, text)) = undo_words(&planned.undo) else {
+        return;
     };
     page.labelled(indent, "undo", tone, &text);
     if planned.point_of_no_return {
         page.labelled(indent, "", Tone::Bad, "point of no return");
     }
+}
+
+/// Returns how a step is undone; nothing where there is nothing to say.
+pub(super) fn undo_words(undo: &Undo) -> Option<(Tone, String)> {
+    Some(match undo {
+        Undo::None => return None,
+        Undo::ByItself { does, lapses, .. } => {
+            let mut text = "by itself".to_owned();
+            if let Some(does) = does {
+                text.push_str(&format!(": {does}"));
+            }
+            if let Some(lapses) = lapses {
+                text.push_str(&format!(" (only for {lapses})"));
+            }
+            (Tone::Quiet, text)
+        }
+        Undo::ByHand { steps } => (Tone::Quiet, format!("by hand: {}", steps.join(", "))),
+        Undo::Around { step } => (Tone::Quiet, format!("by the rollback of `{step}`")),
+        Undo::Nothing => (Tone::Quiet, "there is nothing to undo".to_owned()),
+        Undo::Irreversible { why } => (Tone::Bad, format!("NOT AT ALL: {why}")),
+    })
 }
 
 fn told(page: &mut Page, indent: usize, planned: &Planned) {

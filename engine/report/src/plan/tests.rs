@@ -2,8 +2,9 @@ use console::measure_text_width;
 use runwright_core::{
     kind::Effect,
     preview::{
-        Condition, Confirm, Counts, Decision, Detail, Effects, Fidelity, Head, Input, Part,
-        Planned, Preview, Required, Stop, Then, Undo, Undos, VERSION,
+        Condition, Confirm, Counts, Decision, Detail, Effects, Fidelity, Head, IfFails, Input,
+        Lapse, Lock, Part, Planned, Preview, Required, Stop, Then, Undo, Undoing, UndoneBy, Undos,
+        VERSION, Who,
     },
 };
 
@@ -56,6 +57,7 @@ fn preview() -> Preview {
         step: "swap".to_owned(),
         message: "Replace /srv/kv.db?".to_owned(),
         phrase: Some("kv.db".to_owned()),
+        who: Who::default(),
         certain: false,
     };
     let steps = vec![
@@ -78,6 +80,8 @@ fn preview() -> Preview {
             }],
             undo: Undo::ByItself {
                 kind: "file.write".to_owned(),
+                does: None,
+                lapses: None,
             },
             ..planned("write", Effect::Change, Decision::Runs)
         },
@@ -129,6 +133,7 @@ fn preview() -> Preview {
                 by_itself: 1,
                 by_hand: 0,
                 not: 1,
+                lapses: Vec::new(),
             },
             point_of_no_return: Some("swap".to_owned()),
             confirms: vec![confirm],
@@ -152,6 +157,7 @@ fn preview() -> Preview {
             ..Head::default()
         },
         steps,
+        failures: Vec::new(),
     }
 }
 
@@ -250,4 +256,245 @@ fn the_json_is_what_the_schema_says_and_reads_back() {
     assert!(!validator.is_valid(&wrong));
     let back: Preview = serde_json::from_str(&json).expect("it reads back");
     assert_eq!(back, preview());
+}
+
+/// The same with locks, who answers, until when it can be undone, and what failures come to.
+fn full() -> Preview {
+    let mut preview = preview();
+    let head = &mut preview.head;
+    head.description = "When the WAL is stuck.\n\nIt never | deletes.".to_owned();
+    head.undo.lapses = vec![Lapse {
+        step: "write".to_owned(),
+        after: "7d".to_owned(),
+        until: "2026-11-27T10:00:00Z".to_owned(),
+    }];
+    let lock = |name: &str, free, holder: Option<&str>| Lock {
+        name: name.to_owned(),
+        after: None,
+        step: None,
+        free,
+        holder: holder.map(str::to_owned),
+        ways_out: holder
+            .map(|_| "wait until it ends: `--wait`".to_owned())
+            .into_iter()
+            .collect(),
+    };
+    head.locks = vec![
+        lock("sqlite:/srv/kv.db", Some(true), None),
+        lock(
+            "host",
+            Some(false),
+            Some("run k3 of `other` by bob has it since 10:00, pid 7"),
+        ),
+        Lock {
+            after: Some("step `found`".to_owned()),
+            step: Some("call".to_owned()),
+            ..lock("db:{{ found.name }}", None, None)
+        },
+    ];
+    head.unseen = vec![detail("found", "could not look at it within 30s")];
+    head.confirms[0].who = Who {
+        approvers: 2,
+        not_starter: true,
+        deadline: Some("30m".to_owned()),
+    };
+    let undoing = |step: &str, by, does: &str, steps: &[&str]| Undoing {
+        step: step.to_owned(),
+        by,
+        does: does.to_owned(),
+        steps: steps.iter().map(|step| (*step).to_owned()).collect(),
+        certain: step != "fold",
+    };
+    let failure = |step: &str, undoes: Vec<Undoing>, outcome: &str, exit_code| IfFails {
+        step: step.to_owned(),
+        certain: true,
+        then: Then::RollBack,
+        undoes,
+        stays: Vec::new(),
+        outcome: outcome.to_owned(),
+        exit_code,
+    };
+    let write = undoing("write", UndoneBy::Itself, "put back /etc/kv.env", &[]);
+    let fold = undoing("fold", UndoneBy::Steps, "", &["Stop it", "Start it"]);
+    let again = undoing("restart", UndoneBy::Again, "restart kv", &[]);
+    let three = vec![fold.clone(), write.clone(), again.clone()];
+    let four = vec![write.clone(), fold.clone(), write.clone(), again.clone()];
+    let five = [vec![fold], four.clone()].concat();
+    preview.failures = vec![
+        failure("found", Vec::new(), "failed", 1),
+        failure("more", Vec::new(), "failed", 1),
+        failure("write", vec![write], "rolled_back", 1),
+        failure("fold", three, "rolled_back", 1),
+        failure("third", four, "rolled_back", 1),
+        failure("fourth", five, "rolled_back", 1),
+        IfFails {
+            then: Then::GoesOn,
+            ..failure("passed", Vec::new(), "", 0)
+        },
+        IfFails {
+            then: Then::Stop,
+            stays: vec![detail("swap", "can't be undone: the old file is gone")],
+            ..failure("swap", Vec::new(), "stopped", 1)
+        },
+    ];
+    preview
+}
+
+#[test]
+fn the_head_names_locks_and_their_holders_who_answers_and_until_when_it_can_be_undone() {
+    let text = text(&full(), 100, Colour::Plain);
+    let expected = "\
+  undo    1 by itself, 1 NOT AT ALL
+          `write` only for 7d (until 2026-11-27T10:00:00Z, if it ran now)
+  lock    sqlite:/srv/kv.db: free
+  lock    host: TAKEN, run k3 of `other` by bob has it since 10:00, pid 7
+  lock    db:{{ found.name }} (taken at `call`): known after step `found`
+  needs   gpg >=2.2: MISSING, `gpg` is not installed
+  input   database = /srv/kv.db  (--set)
+
+Before you say yes
+  ! the run would stop at `rest`: there is no room
+  ! it would then undo `write` by itself
+  ! to get `host`: wait until it ends: `--wait`
+  ! perhaps: `swap` can't be undone: the old file is gone; from there on not everything can be
+    undone (point of no return)
+  ! `found` is not known: could not look at it within 30s
+  ! asks before `swap`: Replace /srv/kv.db? (type `kv.db`) [answered by 2 different people, one of
+    whom did not start the run; no answer within 30m is a no]
+";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn what_a_failure_undoes_is_told_in_order_and_a_long_list_is_not_told_twice() {
+    let text = text(&full(), 100, Colour::Plain);
+    let expected = "
+If a step fails
+  On a terminal a person is asked first what to do; this is what happens without one.
+  `found`, `more`: nothing is changed by then, and nothing is undone; the run is then `failed`, exit
+    code 1
+  `write`: undoes one thing; the run is then `rolled_back`, exit code 1
+      1. `write` by itself: put back /etc/kv.env
+  `fold`: undoes 3 things, in this order; the run is then `rolled_back`, exit code 1
+      1. `fold` (if it ran) by steps of the playbook: Stop it, Start it
+      2. `write` by itself: put back /etc/kv.env
+      3. `restart` once more, after all else: restart kv
+  `third`: undoes 4 things, in this order; the run is then `rolled_back`, exit code 1
+      1. `write` by itself: put back /etc/kv.env
+      2. `fold` (if it ran) by steps of the playbook: Stop it, Start it
+      3. `write` by itself: put back /etc/kv.env
+      4. `restart` once more, after all else: restart kv
+  `fourth`: undoes 5 things, in this order; the run is then `rolled_back`, exit code 1
+      1. `fold` (if it ran) by steps of the playbook: Stop it, Start it
+      2. and then all that the failure of `third` undoes, in the same order
+  `passed`: a critical finding, and the run goes on
+  `swap`: it stops, and everything stays as it is; the run is then `stopped`, exit code 1
+      `swap` can't be undone: the old file is gone
+";
+    assert!(text.ends_with(expected), "{text}");
+}
+
+#[test]
+fn as_markdown_it_is_a_change_request() {
+    let expected = "\
+# wal-recover 1.0.0: Bring it back
+
+## Purpose
+
+When the WAL is stuck.
+
+It never \\| deletes.
+
+## At a glance
+
+|  |  |
+|---|---|
+| Playbook | playbooks/wal-recover.yml (0123456789ab) |
+| Looked at | 2026-11-20T10:00:00Z by alice on db1 |
+| Steps | 1 reads, 1 changes; perhaps also 1 DESTROYS; 1 skipped; 1 not reached |
+| Undo | 1 by itself; 1 NOT AT ALL; \\`write\\` only for 7d (until 2026-11-27T10:00:00Z, if it ran now) |
+| Point of no return | \\`swap\\` |
+| Lock | sqlite:/srv/kv.db: free |
+| Lock | host: TAKEN, run k3 of \\`other\\` by bob has it since 10:00, pid 7 |
+| Lock | db:{{ found.name }} (taken at \\`call\\`): known after step \\`found\\` |
+| Confirm | before \\`swap\\`: Replace /srv/kv.db? (type \\`kv.db\\`) \\[answered by 2 different people, one of whom did not start the run; no answer within 30m is a no\\] |
+| Program | gpg \\>=2.2: MISSING, \\`gpg\\` is not installed |
+
+## Inputs
+
+| Input | Value | From |
+|---|---|---|
+| database | /srv/kv.db | --set |
+
+## Risks
+
+- the run would stop at \\`rest\\`: there is no room
+";
+    let text = markdown(&full());
+    assert!(text.starts_with(expected), "{text}");
+    let steps = "\
+## Steps
+
+1. **The step found** (`found`) - reads
+   - does: check /srv/kv.db
+   - found: integrity=ok, wal\\_bytes=120MiB
+1. **The step write** (`write`) - changes
+   - does: write /etc/kv.env
+   - change: 1 line
+   - guard: \\`found.integrity == \"ok\"\\` holds: found.integrity = \"ok\"
+   - undo: by itself
+   ```diff
+   --- a
+   +++ b
+   -LEVEL=1
+   +LEVEL=2
+   ```
+1. **The step fold** (`fold`) - skipped
+";
+    assert!(text.contains(steps), "{text}");
+    assert!(
+        text.contains("\n   1. **The step swap** (`swap`) - may run: DESTROYS\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\n  1. \\`write\\` by itself: put back /etc/kv.env\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_hundred_columns_hold_long_values_wide_characters_and_deep_steps() {
+    let mut preview = full();
+    let long = format!("{}{}", "国".repeat(150), "x".repeat(300));
+    preview.head.path = long.clone();
+    preview.head.inputs[0].value = long.clone();
+    preview.head.locks[1].holder = Some(long.clone());
+    preview.failures[2].undoes[0].does = long.clone();
+    for depth in 1..8 {
+        let mut step = preview.steps[1].clone();
+        step.depth = depth * 6;
+        step.title = Some(long.clone());
+        step.action = Some(long.clone());
+        step.diff = Some(format!("+{long}\n"));
+        step.details = vec![
+            detail("a name that is long", &long),
+            detail("two", &format!("{long}\n{long}")),
+        ];
+        preview.steps.push(step);
+    }
+    for width in [80, 100] {
+        for line in text(&preview, width, Colour::Plain).lines() {
+            assert!(measure_text_width(line) <= width, "{width}: {line}");
+        }
+    }
+}
+
+#[test]
+fn the_full_json_is_what_the_schema_says_and_reads_back() {
+    let json = json(&full());
+    let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let validator = jsonschema::validator_for(&schema()).expect("a schema");
+    assert!(validator.is_valid(&value));
+    let back: Preview = serde_json::from_str(&json).expect("it reads back");
+    assert_eq!(back, full());
 }

@@ -235,12 +235,17 @@ impl FileDelete {
                 format!("- {} ({}, {size})\n", entry.path, entry.was.kind.noun())
             })
             .collect();
-        let more = match held - count {
-            0 => String::new(),
-            inside => format!(" with {inside} in them"),
+        let what = match entries.as_slice() {
+            [entry] => entry.was.kind.noun().to_owned(),
+            many => format!("{} files and folders", many.len()),
+        };
+        let more = match (held - count, count) {
+            (0, _) => String::new(),
+            (inside, 1) => format!(" with {inside} in it"),
+            (inside, _) => format!(" with {inside} in them"),
         };
         Ok(Look::Needed(Change {
-            summary: format!("delete {count}{more}, {bytes}"),
+            summary: format!("delete {what}{more}, {bytes}"),
             diff: Some(list),
             before: Before {
                 entries,

@@ -172,6 +172,7 @@ pub(super) fn begun() -> Begun {
         attended: false,
         yes: false,
         fail_on: FailOn::Warning,
+        unseen: None,
     }
 }
 
