@@ -226,7 +226,7 @@ impl Who {
         match (self.approvers, self.not_starter) {
             (0 | 1, false) => {}
             (0 | 1, true) => {
-                parts.push("answered by somebody who did not start the run".to_owned())
+                parts.push("answered by somebody who did not start the run".to_owned());
             }
             (many, false) => parts.push(format!("answered by {many} different people")),
             (many, true) => parts.push(format!(

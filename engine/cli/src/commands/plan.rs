@@ -83,7 +83,7 @@ pub(crate) fn plan(settings: &Settings, args: &Plan) -> Done {
         },
         failures: args.undo,
     };
-    let preview = look(settings, &library, &plan, begun, vault, wanted)?;
+    let preview = look(settings, &library, &plan, begun, vault, &wanted)?;
     say(&match settings.output() {
         OutputForm::Json => page::json(&preview),
         OutputForm::Markdown => page::markdown(&preview),
@@ -109,7 +109,7 @@ pub(crate) fn show_short(
         probe: Probe::All,
         failures: false,
     };
-    let preview = look(settings, library, plan, seen, vault.clone(), wanted)?;
+    let preview = look(settings, library, plan, seen, vault.clone(), &wanted)?;
     eprint!("{}", page::short(&preview, WIDTH, settings.colour()));
     Ok(())
 }
@@ -127,7 +127,7 @@ fn look(
     plan: &Arc<core_plan::Plan>,
     begun: Begun,
     vault: Arc<Vault>,
-    wanted: Wanted,
+    wanted: &Wanted,
 ) -> Result<Preview, CliError> {
     // A plan is shown also where no run could begin.
     let journal = settings.journal();

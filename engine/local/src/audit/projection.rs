@@ -30,7 +30,7 @@ pub(super) fn compare(
     let begun = match first(journal, run) {
         Ok(First::Begun(begun)) => begun,
         Ok(First::Previewed(row)) => {
-            faults.extend(differences(journal, run, &[row])?);
+            faults.extend(differences(journal, run, &[*row])?);
             return Ok(());
         }
         Ok(First::Other) => {
@@ -72,7 +72,7 @@ pub(super) fn compare(
 enum First {
     Begun(Box<Begun>),
     /// It is no run: somebody has looked; with the row that follows.
-    Previewed(Row),
+    Previewed(Box<Row>),
     Other,
 }
 
@@ -82,7 +82,7 @@ fn first(journal: &Journal, run: &str) -> Result<First, RunError> {
     };
     Ok(match first.body {
         Body::Begun(begun) => First::Begun(begun),
-        Body::Previewed(previewed) => First::Previewed(row(&previewed, first.at)),
+        Body::Previewed(previewed) => First::Previewed(Box::new(row(&previewed, first.at))),
         _ => First::Other,
     })
 }

@@ -237,7 +237,7 @@ impl FileDelete {
             .collect();
         let what = match entries.as_slice() {
             [entry] => entry.was.kind.noun().to_owned(),
-            many => format!("{} files and folders", many.len()),
+            many => format!("{} files and directories", many.len()),
         };
         let more = match (held - count, count) {
             (0, _) => String::new(),
@@ -627,7 +627,7 @@ mod tests {
         let arguments = json!({"path": "d", "recursive": true});
         let look = bench.look(KIND, arguments.clone()).expect("a look");
         assert!(
-            matches!(&look, Looked::Needed { summary, .. } if summary == "delete 1 with 2 in them, 4B"),
+            matches!(&look, Looked::Needed { summary, .. } if summary == "delete a directory with 2 in it, 4B"),
             "{look:?}"
         );
         let (_, undo) = bench.run(KIND, arguments).expect("deleted");
