@@ -101,7 +101,7 @@ impl Case {
         let happened = events(&journal, &record.run)?;
         let begun = begun(&journal, &record.run)?;
         if record.row.ended_at.is_some() {
-            return Err(has_ended(&record, &happened));
+            return Err(has_ended_already(&record, &happened));
         }
         let folder = RunFolder::find(journal.home(), &record.run)
             .ok_or_else(|| CliError::new(format!("find the folder of the run `{}`", record.run)))?;
@@ -269,7 +269,7 @@ pub(crate) fn is_held(journal: &Journal, run: &str) -> Result<bool, CliError> {
     Ok(holder.is_some())
 }
 
-fn has_ended(record: &RunRecord, happened: &[Event]) -> CliError {
+fn has_ended_already(record: &RunRecord, happened: &[Event]) -> CliError {
     let said = happened.iter().rev().find_map(|event| match &event.body {
         Body::Answered { by, reply, .. } => Some(format!(
             "; {by} had answered `{}` with {} at {}",
@@ -355,10 +355,11 @@ pub(crate) fn deliver(
         match came {
             Fate::Taken(_) if !is_held => return end_of(settings, case, &[]),
             Fate::Waits if has_ended => {
-                let state = journal.record(run)?.row.state;
-                return Err(CliError::refused(format!(
-                    "it came to nothing: the run `{run}` has ended meanwhile: {state}"
-                )));
+                // It came too late even to be ignored: after an end no event follows.
+                return Err(has_ended_already(
+                    &journal.record(run)?,
+                    &events(journal, run)?,
+                ));
             }
             Fate::Taken(_) | Fate::Waits if is_held && follow => {
                 let code = end_of(settings, case, &case.happened)?;
