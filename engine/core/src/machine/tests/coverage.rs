@@ -70,7 +70,7 @@ const NOT_YET: &str = "the fake world can't do this yet";
 /// What no story can have, and why.
 ///
 /// This list is checked as well: what does occur must not stand here.
-const UNREACHED: [(&str, &str); 6] = [
+const UNREACHED: [(&str, &str); 7] = [
     (
         "settled done",
         "what an `unless` without a probe names is fixed before the step starts, so it can't come to hold later",
@@ -86,6 +86,10 @@ const UNREACHED: [(&str, &str); 6] = [
         "it goes on from an earlier run: the stories in `continuing` have it",
     ),
     ("event ignored", NOT_YET),
+    (
+        "event previewed",
+        "it is the record of a look, and in no run",
+    ),
 ];
 
 /// Returns everything that must occur.
